@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The whole build, in one file.  `make help` lists the targets.
+#
+# A folder's own *.c make one library; programs and tests link the libraries.
+# Each folder sees only the headers it may include (docs/architecture.md), so an
+# include in the wrong direction does not compile.
+#
+#   O=DIR          where everything is built (build)
+#   SAN=LIST       build with -fsanitize=LIST, e.g. address,undefined
+#   WERROR=1       warnings are errors
+#   PREFIX, DESTDIR for install
+
+O       ?= build
+PREFIX  ?= /usr/local
+OPT     ?= -O2 -g
+CC      ?= cc
+CLANG   ?= clang
+VERSION := 0.1.0
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+        -Wvla -Wformat=2 -Wundef $(if $(WERROR),-Werror)
+BASE := -std=gnu11 -fno-strict-aliasing -fstack-protector-strong -pthread \
+        $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-D_FORTIFY_SOURCE=2) \
+        $(if $(COVERAGE),--coverage)
+ALL_CFLAGS  = $(OPT) $(BASE) $(WARN) -D_GNU_SOURCE -DTMEM_VERSION='"$(VERSION)"' $(CFLAGS)
+ALL_LDFLAGS = $(BASE) $(LDFLAGS)
+
+# Who may include whom.
+INC_protocol       :=
+INC_tmem-core      :=
+INC_hv-backend     := -Iprotocol -Itmem-core -Ihv-backend
+INC_guest-frontend := -Iprotocol -Iguest-frontend/lib
+INC_ci             := -Iprotocol -Itmem-core -Ihv-backend -Iguest-frontend/lib -Ici
+# Tests and fuzz targets may look everywhere.
+inc = $(if $(findstring /test/,$1)$(findstring /fuzz/,$1),$(INC_ci),$(INC_$(firstword $(subst /, ,$1))))
+
+objs = $(patsubst %.c,$(O)/obj/%.o,$1)
+
+PROTO_SRC := $(wildcard protocol/*.c)
+CORE_SRC  := $(wildcard tmem-core/*.c)
+HV_SRC    := $(filter-out hv-backend/tmemd.c,$(wildcard hv-backend/*.c))
+CTL_SRC   := $(wildcard hv-backend/tmemctl/*.c)
+FRONT_SRC := $(wildcard guest-frontend/lib/*.c)
+BENCH_SRC := $(wildcard ci/bench/*.c)
+TEST_SRC  := $(wildcard protocol/test/test_*.c tmem-core/test/test_*.c hv-backend/test/test_*.c guest-frontend/lib/test/test_*.c)
+# Files beside the tests that several of them link.
+TESTLIB_SRC := $(filter-out $(TEST_SRC),$(wildcard protocol/test/*.c tmem-core/test/*.c hv-backend/test/*.c guest-frontend/lib/test/*.c))
+FUZZ_SRC  := $(wildcard protocol/fuzz/fuzz_*.c tmem-core/fuzz/fuzz_*.c hv-backend/fuzz/fuzz_*.c)
+
+LIB_PROTO := $(O)/libtmemp.a
+LIB_CORE  := $(O)/libtmem.a
+LIB_HV    := $(O)/libhv.a
+LIB_FRONT := $(O)/libtmemfront.a
+LIB_TEST  := $(O)/libtest.a
+
+CORE_LIBS  := -llzo2 -llz4 -lzstd -lxxhash
+HV_LIBS    := -ljansson -linih
+CTL_LIBS   := -ljansson -lsmartcols
+TEST_LIBS  := -lcmocka
+
+TESTS := $(patsubst %.c,$(O)/test/%,$(notdir $(TEST_SRC)))
+FUZZ  := $(patsubst %.c,$(O)/fuzz/%,$(notdir $(FUZZ_SRC)))
+PROGRAMS := $(O)/tmemd $(O)/tmemctl $(O)/tmem-bench
+
+.PHONY: all programs tests help setup check check-fast check-units check-guests check-asan \
+        check-tsan fuzz fuzz-smoke lint coverage demo bench install uninstall clean
+
+all: programs ## build tmemd, tmemctl and tmem-bench
+programs: $(PROGRAMS)
+tests: $(TESTS) ## build the unit and integration tests
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | expand -t 16
+
+$(O)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(call inc,$<) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+define archive
+@rm -f $@
+$(AR) crs $@ $^
+endef
+
+$(LIB_PROTO): $(call objs,$(PROTO_SRC))
+	$(archive)
+$(LIB_CORE): $(call objs,$(CORE_SRC))
+	$(archive)
+$(LIB_HV): $(call objs,$(HV_SRC))
+	$(archive)
+$(LIB_FRONT): $(call objs,$(FRONT_SRC))
+	$(archive)
+$(LIB_TEST): $(call objs,$(TESTLIB_SRC))
+	$(archive)
+
+$(O)/tmemd: $(O)/obj/hv-backend/tmemd.o $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) $(HV_LIBS)
+$(O)/tmemctl: $(call objs,$(CTL_SRC))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
+$(O)/tmem-bench: $(call objs,$(BENCH_SRC)) $(LIB_FRONT) $(LIB_CORE) $(LIB_PROTO)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) -ljansson
+
+# One rule a test, so that each finds its source in its own folder.
+define test_rule
+$(O)/test/$(notdir $(basename $1)): $(call objs,$1) $(LIB_TEST) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $(LIB_TEST) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS) $(TEST_LIBS)
+endef
+$(foreach t,$(TEST_SRC),$(eval $(call test_rule,$t)))
+
+# Fuzz targets are built with clang in a tree of their own: make fuzz.
+define fuzz_rule
+$(O)/fuzz/$(notdir $(basename $1)): $(call objs,$1) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.o,$$^) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS)
+endef
+$(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$f)))
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZ)
+
+# ---- checks -------------------------------------------------------------
+
+setup: ## install the packages everything here needs (root, Debian 12)
+	@ci/setup
+
+check: setup ## set up, build, run the tests that fit in 30 minutes
+	@ci/check
+
+check-units: programs tests
+	@ci/run-tests $(O)
+
+check-fast: check-units ## unit and integration tests, no guests, under a minute
+
+check-guests: setup programs ## every guest test there is
+	@ci/check-guests
+
+check-asan: setup ## the suite under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory O=$(O)/asan SAN=address,undefined OPT='-O1 -g' check-units
+
+check-tsan: setup ## the suite under ThreadSanitizer
+	@$(MAKE) --no-print-directory O=$(O)/tsan SAN=thread OPT='-O1 -g' check-units
+
+fuzz: ## build the fuzz targets with clang
+	@$(MAKE) --no-print-directory O=$(O)/fuzz-tree CC=$(CLANG) SAN=address,undefined,fuzzer-no-link OPT='-O1 -g' fuzz-programs
+
+fuzz-smoke: setup fuzz ## each fuzz target for a few seconds on its corpus
+	@ci/fuzz-smoke $(O)/fuzz-tree/fuzz
+
+lint: setup ## warnings with gcc and clang, cppcheck, clang-tidy, includes, shellcheck
+	@ci/lint
+
+coverage: setup ## line coverage of tmem-core by its tests
+	@ci/coverage
+
+demo: ## two real guests swap into this host, beside the same work without tmem
+	@ci/setup demo
+	@$(MAKE) --no-print-directory programs
+	@ci/demo
+
+bench: setup programs ## the figures of docs/performance.md
+	@ci/bench-all
+
+install: programs ## to $(DESTDIR)$(PREFIX)
+	install -Dm755 $(O)/tmemd $(DESTDIR)$(PREFIX)/sbin/tmemd
+	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
+	install -Dm644 hv-backend/tmemd.conf $(DESTDIR)$(PREFIX)/share/doc/tmemd/tmemd.conf
+
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/bin/tmemctl
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd
+
+clean: ## remove the build
+	rm -rf $(O)
+
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hv.h - the data plane as the rest of the daemon sees it: guests that have a
+ * socket each, workers that drain their rings into the core.
+ *
+ * The control plane (configuration, control socket) includes this and tmem.h
+ * and nothing else of the data plane.  All functions run on the loop's thread.
+ */
+#ifndef HV_HV_H
+#define HV_HV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "loop.h"
+#include "tmem.h"
+
+struct hv;
+
+struct hv_config {
+	unsigned workers;	/* worker threads, 1 to 64 */
+	unsigned queues;	/* queues offered to each guest, 1 to 16 */
+	unsigned poll_us;	/* longest spin of a worker before it sleeps; 0: never spin */
+};
+
+int  hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct hv_config *c);
+
+/* Close every guest, stop the workers. */
+void hv_destroy(struct hv *h);
+
+enum hv_transport { HV_VHOST_USER };
+
+struct hv_guest_config {
+	const char *name;		/* also the client's name in the core */
+	const char *socket;		/* path of the socket to listen on */
+	enum hv_transport transport;
+	struct tmem_quota quota;
+};
+
+/* -EEXIST: name in use; or what bind said.  The socket file is made mode 0660. */
+int  hv_guest_add(struct hv *h, const struct hv_guest_config *g);
+
+/* Disconnect it, drop its pages, remove its socket.  -ENOENT. */
+int  hv_guest_remove(struct hv *h, const char *name);
+
+enum hv_guest_state {
+	HV_GUEST_LISTENING,	/* nobody connected */
+	HV_GUEST_CONNECTED,	/* a VMM is there, no driver has said HELLO */
+	HV_GUEST_READY,		/* HELLO done */
+	HV_GUEST_DEPARTED,	/* connection gone, VMM process alive: persistent pages kept */
+};
+
+struct hv_guest_info {
+	const char *name, *socket;
+	enum hv_transport transport;
+	enum hv_guest_state state;
+	pid_t    vmm_pid;		/* 0: none */
+	uint32_t driver_version;	/* from HELLO: major << 16 | minor << 8 | patch; 0 before */
+	uint32_t kernel_version;	/* from HELLO: LINUX_VERSION_CODE; 0 unknown */
+	unsigned queues;		/* running */
+	uint64_t requests, kicks, interrupts;	/* since the guest was added */
+	uint64_t bad_requests;		/* answered with a TMEMP_BAD_* status */
+	uint64_t connections, failures;	/* failures: connections closed for cause */
+	char     last_failure[128];	/* reason of the newest, "" if none */
+	struct tmem_client *client;	/* NULL while there is none */
+};
+
+/* Info is valid during fn only; stops at the first non-zero result. */
+int  hv_guest_each(struct hv *h, int (*fn)(const struct hv_guest_info *info, void *arg), void *arg);
+
+struct hv_info {
+	unsigned workers;
+	uint64_t worker_spin_ns, worker_busy_ns;	/* all workers, since start */
+};
+void hv_info(struct hv *h, struct hv_info *info);
+
+#endif
