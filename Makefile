@@ -66,7 +66,8 @@ TEST_LIBS  := -lcmocka
 
 TESTS := $(patsubst %.c,$(O)/test/%,$(notdir $(TEST_SRC)))
 FUZZ  := $(patsubst %.c,$(O)/fuzz/%,$(notdir $(FUZZ_SRC)))
-PROGRAMS := $(O)/tmemd $(O)/tmemctl $(O)/tmem-bench
+PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
+            $(if $(CTL_SRC),$(O)/tmemctl) $(if $(BENCH_SRC),$(O)/tmem-bench)
 
 .PHONY: all programs tests help setup check check-fast check-units check-guests check-asan \
         check-tsan fuzz fuzz-smoke lint coverage demo bench install uninstall clean
