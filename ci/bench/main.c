@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * main.c - tmem-bench: measures the parts of tmemd.
+ *
+ * Owns:    the command table.
+ * How:     the first argument names a command, which reads the rest.
+ * Must not: know what a command measures.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/bench.h"
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *usage;
+};
+
+static const struct command commands[] = {
+	{ NULL, NULL, NULL },
+};
+
+static void print_usage(FILE *to)
+{
+	fputs("usage: tmem-bench COMMAND [OPTION...]\n", to);
+	for (const struct command *c = commands; c->name; c++)
+		fprintf(to, "  %-6s %s\n", c->name, c->usage);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_usage(stderr);
+		return BENCH_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0) {
+		print_usage(stdout);
+		return BENCH_OK;
+	}
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(c->name, argv[1]) == 0)
+			return c->run(argc - 1, argv + 1);
+	fprintf(stderr, "tmem-bench: no command \"%s\"\n", argv[1]);
+	print_usage(stderr);
+	return BENCH_USAGE;
+}
