@@ -18,6 +18,7 @@ struct command {
 };
 
 static const struct command commands[] = {
+	{ "ring", bench_ring, "[--json]   cost of a page over the whole way to a daemon" },
 	{ NULL, NULL, NULL },
 };
 
