@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * report.c - counters and states as JSON.
+ *
+ * Owns:    the keys.
+ * How:     counters go through one table of key and offset; an object that lost
+ *          a member becomes NULL and poisons what contains it.
+ * Must not: change anything, or leave a counter of the core out.
+ */
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+
+void report_set(json_t **object, const char *key, json_t *value)
+{
+	if (!*object) {
+		json_decref(value);
+		return;
+	}
+	if (json_object_set_new(*object, key, value)) {
+		json_decref(*object);
+		*object = NULL;
+	}
+}
+
+static void array_append(json_t **array, json_t *value)
+{
+	if (!*array) {
+		json_decref(value);
+		return;
+	}
+	if (json_array_append_new(*array, value)) {
+		json_decref(*array);
+		*array = NULL;
+	}
+}
+
+json_t *report_text(const char *text)
+{
+	json_t *string = json_string(text);
+	char *ascii;
+
+	if (string)
+		return string;
+	ascii = strdup(text);
+	if (!ascii)
+		return NULL;
+	for (char *p = ascii; *p; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	string = json_string(ascii);
+	free(ascii);
+	return string;
+}
+
+/* JSON integers of jansson are signed; no counter gets there in practice. */
+static json_t *integer(uint64_t n)
+{
+	return json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n);
+}
+
+json_t *report_bytes(uint64_t bytes)
+{
+	return bytes == TMEM_NO_LIMIT ? json_null() : integer(bytes);
+}
+
+static void set_integer(json_t **object, const char *key, uint64_t n)
+{
+	report_set(object, key, integer(n));
+}
+
+/* ---- counters ---------------------------------------------------------- */
+
+static const struct {
+	const char *key;
+	size_t offset;
+} counter_keys[] = {
+#define COUNTER(member) { #member, offsetof(struct tmem_counters, member) }
+	COUNTER(pages),
+	COUNTER(pages_max),
+	COUNTER(objects),
+	COUNTER(objects_max),
+	COUNTER(bytes_stored),
+	COUNTER(bytes_physical),
+	COUNTER(pages_same_filled),
+	COUNTER(pages_raw),
+	COUNTER(puts),
+	COUNTER(puts_ok),
+	COUNTER(dup_puts),
+	COUNTER(dup_puts_replaced),
+	COUNTER(puts_refused_quota),
+	COUNTER(puts_refused_pressure),
+	COUNTER(puts_refused_frozen),
+	COUNTER(puts_refused_incompressible),
+	COUNTER(puts_failed_nomem),
+	COUNTER(put_to_flush),
+	COUNTER(gets),
+	COUNTER(gets_ok),
+	COUNTER(flushes),
+	COUNTER(flushes_found),
+	COUNTER(object_flushes),
+	COUNTER(object_flushes_found),
+	COUNTER(evicted_pages),
+	COUNTER(damaged),
+#undef COUNTER
+};
+
+_Static_assert(sizeof(counter_keys) / sizeof(counter_keys[0]) ==
+	       sizeof(struct tmem_counters) / sizeof(uint64_t), "a counter has no key");
+
+static void set_counters(json_t **object, const struct tmem_counters *c)
+{
+	for (size_t i = 0; i < sizeof(counter_keys) / sizeof(counter_keys[0]); i++) {
+		uint64_t n;
+
+		memcpy(&n, (const char *)c + counter_keys[i].offset, sizeof(n));
+		set_integer(object, counter_keys[i].key, n);
+	}
+}
+
+static json_t *counters(const struct tmem_counters *c)
+{
+	json_t *o = json_object();
+
+	set_counters(&o, c);
+	return o;
+}
+
+static uint64_t puts_refused(const struct tmem_counters *c)
+{
+	return c->puts_refused_quota + c->puts_refused_pressure + c->puts_refused_frozen +
+	       c->puts_refused_incompressible + c->puts_failed_nomem;
+}
+
+/* ---- guests ------------------------------------------------------------ */
+
+static const char *const state_names[] = {
+	[HV_GUEST_LISTENING] = "listening",
+	[HV_GUEST_CONNECTED] = "connected",
+	[HV_GUEST_READY] = "ready",
+	[HV_GUEST_DEPARTED] = "departed",
+};
+
+static const char *const transport_names[] = {
+	[HV_VHOST_USER] = "vhost-user",
+};
+
+/* major << 16 | minor << 8 | patch as text, null before HELLO. */
+static json_t *version(uint32_t v)
+{
+	char text[32];
+
+	if (!v)
+		return json_null();
+	snprintf(text, sizeof(text), "%u.%u.%u", v >> 16, v >> 8 & 0xff, v & 0xff);
+	return json_string(text);
+}
+
+static void client_info(const struct hv_guest_info *g, struct tmem_client_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	if (g->client)
+		tmem_client_info(g->client, info);
+}
+
+/* What a list and a full report have in common. */
+static json_t *guest_head(const struct hv_guest_info *g, const struct tmem_client_info *info)
+{
+	const struct tmem_counters *e = &info->kind[TMEM_EPHEMERAL];
+	const struct tmem_counters *p = &info->kind[TMEM_PERSISTENT];
+	json_t *o = json_object();
+
+	report_set(&o, "name", json_string(g->name));
+	report_set(&o, "state", json_string(state_names[g->state]));
+	report_set(&o, "frozen", json_boolean(info->frozen));
+	set_integer(&o, "logical_bytes", (e->pages + p->pages) * TMEM_PAGE_SIZE);
+	set_integer(&o, "stored_bytes", e->bytes_stored + p->bytes_stored);
+	set_integer(&o, "physical_bytes", e->bytes_physical + p->bytes_physical);
+	set_integer(&o, "weight", info->quota.weight);
+	set_integer(&o, "share_permille", info->share_permille);
+	set_integer(&o, "connections", g->connections);
+	set_integer(&o, "failures", g->failures);
+	return o;
+}
+
+json_t *report_guest_summary(const struct hv_guest_info *g)
+{
+	struct tmem_client_info info;
+	const struct tmem_counters *e = &info.kind[TMEM_EPHEMERAL];
+	const struct tmem_counters *p = &info.kind[TMEM_PERSISTENT];
+	json_t *o;
+
+	client_info(g, &info);
+	o = guest_head(g, &info);
+	set_integer(&o, "ephemeral_pages", e->pages);
+	set_integer(&o, "persistent_pages", p->pages);
+	set_integer(&o, "puts", e->puts + p->puts);
+	set_integer(&o, "puts_ok", e->puts_ok + p->puts_ok);
+	set_integer(&o, "puts_refused", puts_refused(e) + puts_refused(p));
+	set_integer(&o, "gets", e->gets + p->gets);
+	set_integer(&o, "gets_ok", e->gets_ok + p->gets_ok);
+	set_integer(&o, "flushes", e->flushes + p->flushes);
+	set_integer(&o, "evicted_pages", e->evicted_pages + p->evicted_pages);
+	set_integer(&o, "damaged", e->damaged + p->damaged);
+	return o;
+}
+
+json_t *report_quota(const struct tmem_quota *q)
+{
+	json_t *o = json_object();
+
+	set_integer(&o, "weight", q->weight);
+	set_integer(&o, "min", q->min);
+	report_set(&o, "max", report_bytes(q->max));
+	report_set(&o, "persistent_max", report_bytes(q->persistent_max));
+	report_set(&o, "codec_ephemeral", json_string(config_codec_name(q->codec[TMEM_EPHEMERAL])));
+	report_set(&o, "codec_persistent",
+		   json_string(config_codec_name(q->codec[TMEM_PERSISTENT])));
+	return o;
+}
+
+static void set_connection(json_t **o, const struct hv_guest_info *g)
+{
+	report_set(o, "transport", json_string(transport_names[g->transport]));
+	report_set(o, "socket", report_text(g->socket));
+	report_set(o, "vmm_pid", g->vmm_pid ? json_integer(g->vmm_pid) : json_null());
+	report_set(o, "driver_version", version(g->driver_version));
+	report_set(o, "kernel_version", version(g->kernel_version));
+	set_integer(o, "queues", g->queues);
+	set_integer(o, "requests", g->requests);
+	set_integer(o, "bad_requests", g->bad_requests);
+	set_integer(o, "kicks", g->kicks);
+	set_integer(o, "interrupts", g->interrupts);
+	report_set(o, "last_failure", report_text(g->last_failure));
+}
+
+json_t *report_guest(const struct hv_guest_info *g)
+{
+	struct tmem_client_info info;
+	json_t *o;
+
+	client_info(g, &info);
+	o = guest_head(g, &info);
+	set_connection(&o, g);
+	report_set(&o, "quota", report_quota(&info.quota));
+	set_integer(&o, "pools", info.pools);
+	set_integer(&o, "evicted_frames", info.evicted_frames);
+	report_set(&o, "ephemeral", counters(&info.kind[TMEM_EPHEMERAL]));
+	report_set(&o, "persistent", counters(&info.kind[TMEM_PERSISTENT]));
+	return o;
+}
+
+/* ---- pools ------------------------------------------------------------- */
+
+static json_t *uuid_text(const uint8_t uuid[16])
+{
+	char text[37];
+	size_t used = 0;
+
+	for (unsigned i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			text[used++] = '-';
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%02x", uuid[i]);
+	}
+	return json_string(text);
+}
+
+static json_t *pool(const char *guest, const struct tmem_pool_info *p)
+{
+	json_t *o = json_object();
+
+	report_set(&o, "guest", json_string(guest));
+	set_integer(&o, "id", p->id);
+	report_set(&o, "kind", json_string(p->spec.kind == TMEM_PERSISTENT ? "persistent"
+									  : "ephemeral"));
+	report_set(&o, "shared", json_boolean(p->spec.shared));
+	report_set(&o, "uuid", p->spec.shared ? uuid_text(p->spec.uuid) : json_null());
+	set_counters(&o, &p->count);
+	return o;
+}
+
+json_t *report_guest_pools(const struct hv_guest_info *g)
+{
+	json_t *pools = json_array();
+	struct tmem_pool_info info;
+
+	for (unsigned id = 0; g->client && id < TMEM_MAX_POOLS; id++) {
+		if (tmem_pool_info(g->client, id, &info) == 0)
+			array_append(&pools, pool(g->name, &info));
+	}
+	return pools;
+}
+
+/* ---- host -------------------------------------------------------------- */
+
+static json_t *histogram(const uint64_t *values, unsigned count)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		array_append(&a, integer(values[i]));
+	return a;
+}
+
+static void set_store(json_t **o, const struct tmem_store_info *s)
+{
+	set_integer(o, "resident_bytes", s->bytes_resident);
+	set_integer(o, "metadata_bytes", s->bytes_metadata);
+	set_integer(o, "frames", s->frames);
+	set_integer(o, "frames_free", s->frames_free);
+	set_integer(o, "frames_zbud", s->frames_zbud);
+	set_integer(o, "frames_zs", s->frames_zs);
+	set_integer(o, "frames_evicted", s->frames_evicted);
+	set_integer(o, "frames_returned", s->frames_returned);
+	set_integer(o, "failed_alloc", s->failed_alloc);
+}
+
+static void set_limits(json_t **o, struct tmem *core)
+{
+	struct tmem_limits l;
+
+	tmem_limits_get(core, &l);
+	set_integer(o, "target_bytes", l.target);
+	set_integer(o, "persistent_max_bytes", l.persistent_max);
+	report_set(o, "accept_ephemeral", json_boolean(l.accept_ephemeral));
+	report_set(o, "accept_persistent", json_boolean(l.accept_persistent));
+}
+
+static void set_histograms(json_t **o, const struct tmem_store_info *s)
+{
+	unsigned n = s->chunks < TMEM_CHUNKS_MAX ? s->chunks : TMEM_CHUNKS_MAX;
+
+	set_integer(o, "chunk_bytes", s->chunk_size);
+	report_set(o, "frames_by_free_chunks", histogram(s->unbuddied, n));
+	report_set(o, "pages_by_chunks", histogram(s->chunk_now, n));
+	report_set(o, "pages_by_chunks_cumulative", histogram(s->chunk_cumulative, n));
+}
+
+/* Its histograms make struct tmem_store_info too big for comfort on a stack. */
+static json_t *host(struct tmem *core, struct hv *hv)
+{
+	struct tmem_store_info *s = calloc(1, sizeof(*s));
+	json_t *o = s ? json_object() : NULL;
+	struct hv_info workers;
+
+	if (!o)
+		goto out;
+	tmem_store_info(core, s);
+	set_limits(&o, core);
+	set_store(&o, s);
+	if (!hv)
+		goto out;
+	hv_info(hv, &workers);
+	set_integer(&o, "workers", workers.workers);
+	set_integer(&o, "worker_spin_ns", workers.worker_spin_ns);
+	set_integer(&o, "worker_busy_ns", workers.worker_busy_ns);
+	set_integer(&o, "frame_bytes", tmem_frame_size(core));
+	set_histograms(&o, s);
+out:
+	free(s);
+	return o;
+}
+
+json_t *report_host_summary(struct tmem *core)
+{
+	return host(core, NULL);
+}
+
+json_t *report_host(struct tmem *core, struct hv *hv)
+{
+	return host(core, hv);
+}
+
+json_t *report_reclaim(const struct tmem_reclaim_report *r)
+{
+	static const char *const stops[] = {
+		[TMEM_RECLAIM_DONE] = "done",
+		[TMEM_RECLAIM_EMPTY] = "nothing ephemeral is left",
+		[TMEM_RECLAIM_FLOOR] = "what is left is within its guests' min",
+	};
+	json_t *o = json_object(), *from = json_array();
+
+	set_integer(&o, "frames", r->frames);
+	set_integer(&o, "bytes", r->bytes);
+	set_integer(&o, "pages_evicted", r->pages_evicted);
+	report_set(&o, "done", json_boolean(r->stop == TMEM_RECLAIM_DONE));
+	report_set(&o, "stopped_because", json_string(stops[r->stop]));
+	for (unsigned i = 0; i < r->clients; i++) {
+		json_t *loser = json_object();
+
+		report_set(&loser, "guest", json_string(r->from[i].name));
+		set_integer(&loser, "frames", r->from[i].frames);
+		set_integer(&loser, "pages", r->from[i].pages);
+		array_append(&from, loser);
+	}
+	report_set(&o, "from", from);
+	return o;
+}

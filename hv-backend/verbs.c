@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * verbs.c - one line of the control socket: decode, check, do, answer.
+ *
+ * Owns:    the table of verbs and their arguments.
+ * How:     verbs_answer() decodes the line and checks it against the verb's row
+ *          (every key known, every argument of its type, a named guest there);
+ *          a verb's function then only does what it is for and adds to the
+ *          answer.  A verb that changes something is logged with who asked.
+ * Must not: run longer than a guest's connection set-up may wait: what could is
+ *          done in slices, and the caller asks again (shrink).
+ */
+#include "verbs.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "log.h"
+#include "report.h"
+#include "size.h"
+#include "tmemp.h"
+
+#define SHRINK_SLICE	(UINT64_C(64) << 20)	/* bytes given back in one request */
+
+/*
+ * A request on its way.  guest is the argument of that name or NULL; client is
+ * set <=> the verb's row asks for a guest that has one.  answer is never NULL on
+ * entry of a verb's function.
+ */
+struct call {
+	struct verbs_host *host;
+	json_t *request;
+	json_t *answer;
+	const char *guest;
+	struct tmem_client *client;
+	int code;
+	char error[256];
+};
+
+struct verb {
+	const char *name;
+	const char *arguments[3];	/* keys beside "verb"; the rest is NULL */
+	bool guest_required;
+	bool changes;
+	int (*run)(struct call *c);	/* 0, or what fail() returned */
+};
+
+__attribute__((format(printf, 3, 4)))
+static int fail(struct call *c, enum verb_code code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(c->error, sizeof(c->error), fmt, args);
+	va_end(args);
+	c->code = (int)code;
+	return c->code;
+}
+
+/* ---- reports ----------------------------------------------------------- */
+
+struct guest_walk {
+	const char *only;	/* NULL: all */
+	json_t *(*report)(const struct hv_guest_info *g);
+	json_t *array;
+	bool flat;		/* report gives an array whose members are wanted */
+};
+
+static int guest_append(const struct hv_guest_info *g, void *arg)
+{
+	struct guest_walk *w = arg;
+	json_t *value;
+	int err;
+
+	if (w->only && strcmp(w->only, g->name))
+		return 0;
+	value = w->report(g);
+	if (!w->flat)
+		return json_array_append_new(w->array, value) ? -ENOMEM : 0;
+	err = json_array_extend(w->array, value);
+	json_decref(value);
+	return err ? -ENOMEM : 0;
+}
+
+/* The array of all guests' reports, or only the call's; NULL without memory. */
+static json_t *guests_report(struct call *c, json_t *(*report)(const struct hv_guest_info *g),
+			     bool flat)
+{
+	struct guest_walk w = { .only = c->guest, .report = report, .flat = flat };
+
+	w.array = json_array();
+	if (w.array && hv_guest_each(c->host->hv, guest_append, &w)) {
+		json_decref(w.array);
+		return NULL;
+	}
+	return w.array;
+}
+
+static int verb_list(struct call *c)
+{
+	report_set(&c->answer, "guests", guests_report(c, report_guest_summary, false));
+	report_set(&c->answer, "host", report_host_summary(c->host->core));
+	return 0;
+}
+
+static int verb_stats(struct call *c)
+{
+	report_set(&c->answer, "guests", guests_report(c, report_guest, false));
+	if (!c->guest)
+		report_set(&c->answer, "host", report_host(c->host->core, c->host->hv));
+	return 0;
+}
+
+static int verb_pools(struct call *c)
+{
+	report_set(&c->answer, "pools", guests_report(c, report_guest_pools, true));
+	return 0;
+}
+
+static int verb_version(struct call *c)
+{
+	report_set(&c->answer, "version", json_string(TMEM_VERSION));
+	report_set(&c->answer, "protocol_version", json_integer(TMEMP_VERSION));
+	report_set(&c->answer, "pid", json_integer(getpid()));
+	return 0;
+}
+
+/* ---- changes ----------------------------------------------------------- */
+
+/* An option's name from its JSON key: '_' to '-'. */
+static void option_name(const char *key, char *name, size_t size)
+{
+	snprintf(name, size, "%s", key);
+	for (; *name; name++) {
+		if (*name == '_')
+			*name = '-';
+	}
+}
+
+static int quota_value(struct call *c, struct tmem_quota *q, const char *key, json_t *value)
+{
+	struct config_error e;
+	char name[64], number[24];
+	const char *text = json_string_value(value);
+
+	if (json_is_integer(value)) {
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+		text = number;
+	} else if (json_is_null(value)) {
+		text = "none";
+	}
+	if (!text)
+		return fail(c, VERB_USAGE, "%.60s: not a text, an integer or null", key);
+	option_name(key, name, sizeof(name));
+	if (config_quota_set(q, name, text, &e))
+		return fail(c, VERB_USAGE, "%.250s", e.text);
+	return 0;
+}
+
+static int verb_set(struct call *c)
+{
+	json_t *values = json_object_get(c->request, "values"), *value;
+	struct tmem_quota q;
+	struct config_error e;
+	const char *key;
+	int err;
+
+	if (!json_object_size(values))
+		return fail(c, VERB_USAGE, "set: no \"values\" are given");
+	tmem_client_quota_get(c->client, &q);
+	json_object_foreach(values, key, value) {
+		err = quota_value(c, &q, key, value);
+		if (err)
+			return err;
+	}
+	if (config_quota_check(&q, &e))
+		return fail(c, VERB_USAGE, "%.250s", e.text);
+	err = tmem_client_quota_set(c->client, &q);
+	if (err)
+		return fail(c, VERB_FAILED, "set: %s", strerror(-err));
+	report_set(&c->answer, "quota", report_quota(&q));
+	return 0;
+}
+
+static int verb_freeze(struct call *c)
+{
+	tmem_client_freeze(c->client, true);
+	return 0;
+}
+
+static int verb_thaw(struct call *c)
+{
+	tmem_client_freeze(c->client, false);
+	return 0;
+}
+
+static int verb_flush(struct call *c)
+{
+	uint64_t pages = tmem_client_flush_ephemeral(c->client);
+
+	report_set(&c->answer, "pages", json_integer((json_int_t)pages));
+	return 0;
+}
+
+static int verb_shrink(struct call *c)
+{
+	json_t *bytes = json_object_get(c->request, "bytes");
+	uint64_t frame = tmem_frame_size(c->host->core);
+	struct tmem_reclaim_report *r;
+	uint64_t wanted;
+
+	if (!json_is_integer(bytes) || json_integer_value(bytes) <= 0)
+		return fail(c, VERB_USAGE, "shrink: \"bytes\" is not a number above 0");
+	wanted = (uint64_t)json_integer_value(bytes);
+	if (wanted > SHRINK_SLICE)
+		wanted = SHRINK_SLICE;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return fail(c, VERB_FAILED, "out of memory");
+	tmem_reclaim(c->host->core, (wanted + frame - 1) / frame, r);
+	report_set(&c->answer, "reclaimed", report_reclaim(r));
+	free(r);
+	return 0;
+}
+
+/* ---- one request ------------------------------------------------------- */
+
+static const struct verb verbs[] = {
+	{ .name = "list", .run = verb_list },
+	{ .name = "stats", .arguments = { "guest" }, .run = verb_stats },
+	{ .name = "pools", .arguments = { "guest" }, .run = verb_pools },
+	{ .name = "version", .run = verb_version },
+	{ .name = "set", .arguments = { "guest", "values" }, .guest_required = true,
+	  .changes = true, .run = verb_set },
+	{ .name = "freeze", .arguments = { "guest" }, .guest_required = true, .changes = true,
+	  .run = verb_freeze },
+	{ .name = "thaw", .arguments = { "guest" }, .guest_required = true, .changes = true,
+	  .run = verb_thaw },
+	{ .name = "flush", .arguments = { "guest" }, .guest_required = true, .changes = true,
+	  .run = verb_flush },
+	{ .name = "shrink", .arguments = { "bytes" }, .changes = true, .run = verb_shrink },
+};
+
+static const struct verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+	}
+	return NULL;
+}
+
+static bool argument_is_known(const struct verb *v, const char *key)
+{
+	const size_t count = sizeof(v->arguments) / sizeof(v->arguments[0]);
+
+	if (!strcmp(key, "verb"))
+		return true;
+	for (size_t i = 0; i < count && v->arguments[i]; i++) {
+		if (!strcmp(key, v->arguments[i]))
+			return true;
+	}
+	return false;
+}
+
+struct guest_search {
+	const char *name;
+	struct tmem_client *client;
+	bool found;
+};
+
+static int guest_match(const struct hv_guest_info *g, void *arg)
+{
+	struct guest_search *s = arg;
+
+	if (strcmp(g->name, s->name))
+		return 0;
+	s->found = true;
+	s->client = g->client;
+	return 1;
+}
+
+static int guest_check(struct call *c, const struct verb *v)
+{
+	json_t *guest = json_object_get(c->request, "guest");
+	struct guest_search s = { .name = json_string_value(guest) };
+
+	if (!guest)
+		return v->guest_required ? fail(c, VERB_USAGE, "%s: no \"guest\" is given", v->name)
+					 : 0;
+	if (!s.name)
+		return fail(c, VERB_USAGE, "%s: \"guest\" is not a text", v->name);
+	hv_guest_each(c->host->hv, guest_match, &s);
+	if (!s.found)
+		return fail(c, VERB_NO_GUEST, "no guest is called %.64s", s.name);
+	if (v->guest_required && !s.client)
+		return fail(c, VERB_FAILED, "guest %.64s holds nothing yet", s.name);
+	c->guest = s.name;
+	c->client = s.client;
+	return 0;
+}
+
+/* Check the request against its verb's row.  *out is set when it passes. */
+static int request_check(struct call *c, const struct verb **out)
+{
+	const char *name = json_string_value(json_object_get(c->request, "verb"));
+	const struct verb *v;
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(c->request) || !name)
+		return fail(c, VERB_USAGE, "a request is an object with a \"verb\"");
+	v = verb_find(name);
+	if (!v)
+		return fail(c, VERB_USAGE, "no verb is called \"%.40s\"", name);
+	json_object_foreach(c->request, key, value) {
+		if (!argument_is_known(v, key))
+			return fail(c, VERB_USAGE, "%s: takes no \"%.40s\"", v->name, key);
+	}
+	*out = v;
+	return guest_check(c, v);
+}
+
+static void change_log(const struct call *c, const struct control_peer *peer)
+{
+	char *text = json_dumps(c->request, JSON_COMPACT);
+
+	log_info("control: uid %u, pid %d: %.400s: %s", peer->uid, peer->pid, text ? text : "?",
+		 c->code ? c->error : "done");
+	free(text);
+}
+
+static void request_run(struct call *c, const struct control_peer *peer)
+{
+	const struct verb *v = NULL;
+
+	if (request_check(c, &v))
+		return;
+	v->run(c);
+	if (v->changes)
+		change_log(c, peer);
+}
+
+/* The answer's text: what the verb added, or in its place the error. */
+static char *answer_text(struct call *c)
+{
+	char *text;
+
+	if (c->code) {
+		json_decref(c->answer);
+		c->answer = json_object();
+		report_set(&c->answer, "ok", json_false());
+		report_set(&c->answer, "error", report_text(c->error));
+		report_set(&c->answer, "code", json_integer(c->code));
+	}
+	report_set(&c->answer, "schema_version", json_integer(REPORT_SCHEMA_VERSION));
+	text = c->answer ? json_dumps(c->answer, JSON_COMPACT) : NULL;
+	json_decref(c->answer);
+	return text;
+}
+
+char *verbs_answer(void *arg, const struct control_peer *peer, const char *line, size_t length)
+{
+	struct call c = { .host = arg, .answer = json_object() };
+	json_error_t where;
+	char *text;
+
+	report_set(&c.answer, "ok", json_true());
+	c.request = json_loadb(line, length, JSON_REJECT_DUPLICATES, &where);
+	if (!c.request)
+		fail(&c, VERB_USAGE, "not JSON: %.160s, at byte %d", where.text, where.position);
+	else
+		request_run(&c, peer);
+	text = answer_text(&c);
+	json_decref(c.request);
+	return text;
+}

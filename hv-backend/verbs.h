@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * verbs.h - what the control socket understands.
+ *
+ *   request   {"verb": "list", ...arguments}           one line
+ *   answer    {"ok": true, ..., "schema_version": 1}   one line
+ *        or   {"ok": false, "error": "why", "code": N, "schema_version": 1}
+ *
+ * N is what tmemctl exits with.
+ */
+#ifndef HV_VERBS_H
+#define HV_VERBS_H
+
+#include "control.h"
+#include "hv.h"
+#include "tmem.h"
+
+enum verb_code {
+	VERB_FAILED = 1,	/* understood, and could not be done */
+	VERB_USAGE = 2,		/* not understood */
+	VERB_NO_GUEST = 4,
+};
+
+/* What the verbs act on. */
+struct verbs_host {
+	struct tmem *core;
+	struct hv *hv;
+};
+
+/* A control_fn; arg is a struct verbs_host. */
+char *verbs_answer(void *arg, const struct control_peer *peer, const char *line, size_t length);
+
+#endif
