@@ -104,7 +104,7 @@ $(LIB_TEST): $(call objs,$(TESTLIB_SRC))
 
 $(O)/tmemd: $(O)/obj/hv-backend/tmemd.o $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) $(HV_LIBS)
-$(O)/tmemctl: $(call objs,$(CTL_SRC))
+$(O)/tmemctl: $(call objs,$(CTL_SRC)) $(LIB_HV)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
 $(O)/tmem-bench: $(call objs,$(BENCH_SRC)) $(LIB_FRONT) $(LIB_CORE) $(LIB_PROTO)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) -ljansson

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * show.h - the daemon's answers as tables, one function a verb.
+ */
+#ifndef TMEMCTL_SHOW_H
+#define TMEMCTL_SHOW_H
+
+#include <jansson.h>
+
+#include "table.h"
+
+/* Print an answer.  0, or an error when there is no memory. */
+typedef int show_fn(json_t *answer, const struct table_style *style);
+
+show_fn show_list, show_stats, show_pools, show_version;
+show_fn show_quota, show_flushed, show_nothing;
+
+#endif
