@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * request.c - from the module's operations to the wire, and back.
+ *
+ * Owns:     the session (nonce, epoch), the pool, and every wire field.
+ * How:      one nonce is drawn when the module is loaded.  Each transport that
+ *           comes says HELLO with it: a host that still has the pages of this
+ *           load answers the epoch it had, any other host a new one.  Queues
+ *           are in use up to the number the first transport brought; a later one
+ *           must bring as many, because a key must not change its queue while
+ *           the module lives.
+ * Must not: know block devices or sectors; wait without a bound.
+ *
+ * Locks:    session_lock (attach, detach, forget; sleeps) before a queue's lock.
+ */
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/random.h>
+
+#include "compat.h"
+#include "request.h"
+#include "stats.h"
+#include "version.h"
+
+#define OPS_NEEDED	((1u << TMEMP_OP_HELLO) | (1u << TMEMP_OP_POOL_CREATE) | \
+			 (1u << TMEMP_OP_POOL_DESTROY) | (1u << TMEMP_OP_PUT) | \
+			 (1u << TMEMP_OP_GET) | (1u << TMEMP_OP_FLUSH_PAGE))
+
+static DEFINE_MUTEX(session_lock);
+
+/* Written under session_lock; ready is read without it. */
+static struct {
+	struct tmem_transport *transport;
+	unsigned int queues_most;	/* constant once initialised */
+	unsigned int queues;		/* set by the first attach, then constant */
+	u64 nonce;			/* constant once initialised */
+	u64 epoch;			/* 0: no HELLO was answered yet */
+	bool ready;			/* the pool exists */
+} host;
+
+void tmem_host_init(unsigned int queues)
+{
+	host.queues_most = queues;
+	do {
+		host.nonce = get_random_u64();
+	} while (!host.nonce);
+}
+
+bool tmem_host_ready(void)
+{
+	return READ_ONCE(host.ready);
+}
+
+unsigned int tmem_host_queues(void)
+{
+	return READ_ONCE(host.queues);
+}
+
+unsigned int tmem_host_queues_wanted(void)
+{
+	return host.queues ? host.queues : host.queues_most;
+}
+
+/* The status of an answer, or STATUS_NONE where it is too short to have one. */
+static u32 answer_status(const struct tmem_slot *slot)
+{
+	if (slot->written < sizeof(slot->answer))
+		return TMEMP_STATUS_NONE;
+	return le32_to_cpu(slot->answer.status);
+}
+
+static struct tmemp_request *request_start(struct tmem_slot *slot, enum tmemp_opcode op,
+					   enum tmem_page_way way)
+{
+	struct tmemp_request *r = slot->request;
+
+	memset(r, 0, sizeof(*r));
+	r->op = cpu_to_le16(op);
+	r->epoch = cpu_to_le64(op == TMEMP_OP_HELLO ? 0 : host.epoch);
+	slot->way = way;
+	return r;
+}
+
+/* ---- one page ------------------------------------------------------------ */
+
+struct tmem_slot *tmem_request_begin(u64 object, enum tmem_patience patience)
+{
+	const __u64 oid[TMEMP_OID_WORDS] = { object };
+
+	if (!tmem_host_ready())
+		return NULL;
+	return tmem_slot_acquire(tmem_queue_at(tmemp_queue_of(TMEM_SWAP_POOL, oid, host.queues)),
+				 patience);
+}
+
+static int page_submit(struct tmem_slot *slot, const struct tmem_key *key, enum tmemp_opcode op,
+		       enum tmem_page_way way, u64 tag)
+{
+	struct tmemp_request *r = request_start(slot, op, way);
+	int err;
+
+	r->pool = cpu_to_le32(TMEM_SWAP_POOL);
+	r->key.oid[0] = cpu_to_le64(key->object);
+	r->key.index = cpu_to_le32(key->index);
+	r->key.tag = cpu_to_le64(tag);
+	err = tmem_slot_submit(slot, op != TMEMP_OP_FLUSH_PAGE);
+	if (err)
+		tmem_slot_release(slot);
+	return err;
+}
+
+int tmem_put_submit(struct tmem_slot *slot, const struct tmem_key *key)
+{
+	return page_submit(slot, key, TMEMP_OP_PUT, TMEM_PAGE_OUT, key->tag);
+}
+
+int tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key)
+{
+	return page_submit(slot, key, TMEMP_OP_GET, TMEM_PAGE_IN, 0);
+}
+
+int tmem_flush_submit(struct tmem_slot *slot, const struct tmem_key *key)
+{
+	return page_submit(slot, key, TMEMP_OP_FLUSH_PAGE, TMEM_PAGE_NONE, 0);
+}
+
+/* Refusals promise that nothing is readable under the key; nothing else does. */
+static enum tmem_put_result put_result(u32 status)
+{
+	if (status == TMEMP_OK)
+		return TMEM_PUT_TAKEN;
+	if (status >= TMEMP_REFUSED_QUOTA && status <= TMEMP_REFUSED_NOMEM)
+		return TMEM_PUT_REFUSED;
+	return TMEM_PUT_DOUBTFUL;
+}
+
+enum tmem_put_result tmem_put_wait(struct tmem_slot *slot)
+{
+	enum tmem_put_result result;
+
+	if (!tmem_slot_wait(slot))
+		return TMEM_PUT_DOUBTFUL;
+	result = put_result(answer_status(slot));
+	tmem_slot_release(slot);
+	return result;
+}
+
+bool tmem_get_wait(struct tmem_slot *slot, const struct tmem_key *key)
+{
+	u32 status;
+
+	if (!tmem_slot_wait(slot)) {
+		pr_err_ratelimited("tmem: the host did not give page %u of object %llu back in time\n",
+				   key->index, key->object);
+		return false;
+	}
+	status = answer_status(slot);
+	if (status == TMEMP_OK && slot->written >= sizeof(slot->answer) + TMEMP_PAGE_SIZE &&
+	    le64_to_cpu(slot->answer.tag) == key->tag)
+		return true;
+
+	pr_err_ratelimited("tmem: the host lost page %u of object %llu: status %u, tag %llx for %llx\n",
+			   key->index, key->object, status, le64_to_cpu(slot->answer.tag),
+			   key->tag);
+	tmem_slot_release(slot);
+	return false;
+}
+
+/* ---- the session --------------------------------------------------------- */
+
+/* Send what is in slot and wait.  0: answered OK, with the answer in *answer. */
+static int control_call(struct tmem_slot *slot, struct tmemp_response *answer)
+{
+	int err = tmem_slot_submit(slot, true);
+	u32 status;
+
+	if (err) {
+		tmem_slot_release(slot);
+		return err;
+	}
+	if (!tmem_slot_wait(slot))
+		return -ETIMEDOUT;
+	status = answer_status(slot);
+	*answer = slot->answer;
+	tmem_slot_release(slot);
+	if (status == TMEMP_OK)
+		return 0;
+	pr_warn("tmem: the host answered status %u\n", status);
+	return status == TMEMP_STATUS_NONE ? -EIO : -EPROTO;
+}
+
+static int host_hello(void)
+{
+	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_NEED);
+	struct tmemp_response answer;
+	struct tmemp_request *r;
+	u64 epoch;
+	int err;
+
+	if (!slot)
+		return -ETIMEDOUT;
+	r = request_start(slot, TMEMP_OP_HELLO, TMEM_PAGE_NONE);
+	r->hello.version_min = cpu_to_le16(TMEMP_VERSION);
+	r->hello.version_max = cpu_to_le16(TMEMP_VERSION);
+	r->hello.nonce = cpu_to_le64(host.nonce);
+	r->hello.ops = cpu_to_le64(OPS_NEEDED);
+	r->hello.driver_version = cpu_to_le32(TMEM_VERSION_WIRE);
+	r->hello.kernel_version = cpu_to_le32(COMPAT_KERNEL_VERSION);
+	err = control_call(slot, &answer);
+	if (err)
+		return err;
+
+	epoch = le64_to_cpu(answer.hello.epoch);
+	if (le16_to_cpu(answer.hello.version) != TMEMP_VERSION ||
+	    le32_to_cpu(answer.hello.page_size) != TMEMP_PAGE_SIZE || !epoch ||
+	    (le64_to_cpu(answer.hello.ops) & OPS_NEEDED) != OPS_NEEDED)
+		return -EPROTO;
+	if (host.epoch && host.epoch != epoch)
+		pr_warn("tmem: this host does not have the pages of the one before\n");
+	host.epoch = epoch;
+	return 0;
+}
+
+static int pool_call(enum tmemp_opcode op, u32 flags)
+{
+	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_NEED);
+	struct tmemp_response answer;
+	struct tmemp_request *r;
+
+	if (!slot)
+		return -ETIMEDOUT;
+	r = request_start(slot, op, TMEM_PAGE_NONE);
+	r->pool = cpu_to_le32(TMEM_SWAP_POOL);
+	if (op == TMEMP_OP_POOL_CREATE)
+		r->create.flags = cpu_to_le32(flags);
+	return control_call(slot, &answer);
+}
+
+static void host_stop_locked(void)
+{
+	struct tmem_transport *t = host.transport;
+
+	WRITE_ONCE(host.ready, false);
+	tmem_queues_stop();
+	t->ops->reset(t);
+	tmem_queues_drop();
+	host.transport = NULL;
+}
+
+static int host_start_locked(struct tmem_transport *t)
+{
+	int err;
+
+	t->queues = min(t->queues, host.queues_most);
+	if (t->queues < host.queues) {
+		pr_err("tmem: %s has %u queues, %u are in use\n", t->name, t->queues, host.queues);
+		return -EINVAL;
+	}
+	WRITE_ONCE(host.queues, host.queues ? host.queues : t->queues);
+	host.transport = t;
+	tmem_queues_start(t);
+	err = host_hello();
+	if (!err)
+		err = pool_call(TMEMP_OP_POOL_CREATE, TMEMP_POOL_PERSISTENT);
+	return err;
+}
+
+int tmem_host_attach(struct tmem_transport *t)
+{
+	int err = -EBUSY;
+
+	mutex_lock(&session_lock);
+	if (host.transport) {
+		t->ops->reset(t);
+		goto out;
+	}
+	err = host_start_locked(t);
+	if (!err) {
+		WRITE_ONCE(host.ready, true);
+		pr_info("tmem: host attached by %s, %u queues\n", t->name, host.queues);
+	} else if (host.transport) {
+		host_stop_locked();
+	} else {
+		t->ops->reset(t);
+	}
+out:
+	mutex_unlock(&session_lock);
+	return err;
+}
+
+void tmem_host_detach(struct tmem_transport *t)
+{
+	mutex_lock(&session_lock);
+	if (host.transport == t) {
+		host_stop_locked();
+		pr_info("tmem: host detached\n");
+	}
+	mutex_unlock(&session_lock);
+}
+
+void tmem_host_forget(void)
+{
+	mutex_lock(&session_lock);
+	if (host.ready) {
+		WRITE_ONCE(host.ready, false);
+		if (pool_call(TMEMP_OP_POOL_DESTROY, 0))
+			pr_warn("tmem: the host did not confirm that it dropped this guest's pages\n");
+	}
+	mutex_unlock(&session_lock);
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * sector.c - one bit a sector that says where its page is.
+ *
+ * Owns:     the held bit, the owed bit and the generation of every sector.
+ * How:      every change of a sector, and the queueing of the request that goes
+ *           with it, happen under the lock of the sector's object.  All requests
+ *           of an object go to one queue, which the host drains in order; so the
+ *           order in which the lock is taken is the order in which the host acts.
+ *           Waiting is done outside the lock.
+ *
+ *           put:  take a new generation, queue the put with it as tag, wait.
+ *                 The outcome is applied only if the generation is still the
+ *                 sector's newest: a write or free that came meanwhile has queued
+ *                 its own request behind this one, and its outcome counts.
+ *           get:  if held, queue the get, wait, compare the tag.
+ *           free: not held any more; queue a flush.  A new generation, so that
+ *                 a put still under way cannot set the bit again.
+ *
+ *           A flush never waits.  If it finds no slot or no host, the owed bit
+ *           keeps it and a worker sends it later.  A put of the same sector does
+ *           what an owed flush would have done, since a put leaves no older page
+ *           readable whatever its outcome; so it takes the debt over under the
+ *           lock, and the worker, which looks again under the lock, cannot
+ *           send a flush behind it.
+ *
+ *           A put without an answer is a refusal here, and leaves a flush owed:
+ *           if the host executes it after all, the page is found by nobody (the
+ *           bit is clear) and is flushed by the request that follows it in the
+ *           same queue.
+ * Must not: allocate after tmem_sectors_init; hold a lock while it waits.
+ *
+ * Locks:    an object's lock before a queue's lock.  Both with interrupts off.
+ *
+ * The swap code never reads or frees a slot while it writes it.  Others who read
+ * the device meanwhile can see an I/O error, but no page that was not written.
+ */
+#include <linux/bio.h>
+#include <linux/bitmap.h>
+#include <linux/module.h>
+#include <linux/vmalloc.h>
+
+#include "compat.h"
+#include "request.h"
+#include "sector.h"
+#include "stats.h"
+
+#define DRAIN_RETRY	HZ	/* when the host takes no flush now */
+
+static struct tmem_sector_object *object_of(struct tmem_sectors *s, u64 sector)
+{
+	return &s->objects[tmemp_swap_object(sector)];
+}
+
+static spinlock_t *sector_lock(struct tmem_sectors *s, u64 sector)
+{
+	return &object_of(s, sector)->lock;
+}
+
+/* The sector is in the tag, so that a page under a wrong key is found out as well. */
+static struct tmem_key sector_key(const struct tmem_sectors *s, u64 sector)
+{
+	return (struct tmem_key){
+		.object = tmemp_swap_object(sector),
+		.index = tmemp_swap_index(sector),
+		.tag = sector << 32 | s->generation[sector],
+	};
+}
+
+static void held_set_locked(struct tmem_sectors *s, u64 sector)
+{
+	if (!test_and_set_bit(sector, s->held))
+		atomic_long_inc(&s->nr_held);
+}
+
+static bool held_clear_locked(struct tmem_sectors *s, u64 sector)
+{
+	if (!test_and_clear_bit(sector, s->held))
+		return false;
+	atomic_long_dec(&s->nr_held);
+	return true;
+}
+
+/* ---- flushes ------------------------------------------------------------- */
+
+/* Queue a flush, or leave it owed. */
+static void flush_locked(struct tmem_sectors *s, u64 sector)
+{
+	struct tmem_key key = sector_key(s, sector);
+	struct tmem_slot *slot = tmem_request_begin(key.object, TMEM_NOWAIT);
+
+	if (slot && !tmem_flush_submit(slot, &key)) {
+		clear_bit(sector, s->owed);
+		tmem_count(TMEM_FLUSHES);
+	} else if (!test_and_set_bit(sector, s->owed)) {
+		tmem_count(TMEM_FLUSHES_OWED);
+		queue_delayed_work(s->workers, &s->drain, 0);
+	}
+}
+
+/*
+ * The host's page, if any, is not the truth any more.  A put under way may be
+ * this sector's; then the flush belongs behind it, else it is one too many.
+ */
+static void disown_locked(struct tmem_sectors *s, u64 sector)
+{
+	if (held_clear_locked(s, sector) || test_bit(sector, s->owed) ||
+	    object_of(s, sector)->putting)
+		flush_locked(s, sector);
+}
+
+/* Send one owed flush.  -EAGAIN: the host takes none now. */
+static int drain_sector(struct tmem_sectors *s, u64 sector)
+{
+	struct tmem_slot *slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_OFFER);
+	struct tmem_key key;
+	unsigned long flags;
+	int err = 0;
+
+	if (!slot)
+		return -EAGAIN;
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	if (!test_bit(sector, s->owed)) {
+		tmem_slot_release(slot);
+	} else {
+		key = sector_key(s, sector);
+		err = tmem_flush_submit(slot, &key);
+		if (!err) {
+			clear_bit(sector, s->owed);
+			tmem_count(TMEM_FLUSHES);
+		}
+	}
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+	return err;
+}
+
+static void drain_work(struct work_struct *work)
+{
+	struct tmem_sectors *s = container_of(work, struct tmem_sectors, drain.work);
+	unsigned long sector;
+
+	for_each_set_bit(sector, s->owed, s->count) {
+		if (drain_sector(s, sector)) {
+			queue_delayed_work(s->workers, &s->drain, DRAIN_RETRY);
+			return;
+		}
+		cond_resched();
+	}
+}
+
+void tmem_sector_free(struct tmem_sectors *s, u64 sector)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	s->generation[sector]++;
+	disown_locked(s, sector);
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+}
+
+/* ---- put ----------------------------------------------------------------- */
+
+static void page_from_bio(void *page, struct bio *bio)
+{
+	struct bio_vec part;
+	struct bvec_iter iter;
+
+	bio_for_each_segment(part, bio, iter) {
+		memcpy_from_bvec(page, &part);
+		page += part.bv_len;
+	}
+}
+
+static void page_to_bio(struct bio *bio, const void *page)
+{
+	struct bio_vec part;
+	struct bvec_iter iter;
+
+	bio_for_each_segment(part, bio, iter) {
+		memcpy_to_bvec(&part, page);
+		page += part.bv_len;
+	}
+}
+
+/* A new generation, and the put of it on its way.  slot is used up. */
+static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot, u32 *generation)
+{
+	unsigned long flags;
+	struct tmem_key key;
+	int err;
+
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	*generation = ++s->generation[sector];
+	key = sector_key(s, sector);
+	err = tmem_put_submit(slot, &key);
+	if (!err) {
+		clear_bit(sector, s->owed);
+		object_of(s, sector)->putting++;
+	}
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+	return err;
+}
+
+static void put_end(struct tmem_sectors *s, u64 sector, u32 generation,
+		    enum tmem_put_result result)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	object_of(s, sector)->putting--;
+	if (s->generation[sector] == generation) {
+		switch (result) {
+		case TMEM_PUT_TAKEN:
+			held_set_locked(s, sector);
+			break;
+		case TMEM_PUT_REFUSED:
+			held_clear_locked(s, sector);
+			break;
+		case TMEM_PUT_DOUBTFUL:
+			held_clear_locked(s, sector);
+			flush_locked(s, sector);
+			break;
+		}
+	}
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+}
+
+bool tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool offer)
+{
+	static const enum tmem_counter counters[] = {
+		[TMEM_PUT_TAKEN] = TMEM_PUTS,
+		[TMEM_PUT_REFUSED] = TMEM_PUTS_REFUSED,
+		[TMEM_PUT_DOUBTFUL] = TMEM_PUTS_DOUBTFUL,
+	};
+	enum tmem_put_result result;
+	struct tmem_slot *slot;
+	u32 generation;
+
+	slot = offer ? tmem_request_begin(tmemp_swap_object(sector), TMEM_OFFER) : NULL;
+	if (slot) {
+		page_from_bio(slot->page, bio);
+		if (!put_begin(s, sector, slot, &generation)) {
+			result = tmem_put_wait(slot);
+			put_end(s, sector, generation, result);
+			tmem_count(counters[result]);
+			return result == TMEM_PUT_TAKEN;
+		}
+	}
+	tmem_sector_free(s, sector);
+	tmem_count(TMEM_PUTS_SKIPPED);
+	return false;
+}
+
+/* ---- get ----------------------------------------------------------------- */
+
+/* Queue the get of a page the host holds; -ENOENT: it does not.  slot is used up. */
+static int get_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot,
+		     struct tmem_key *key)
+{
+	unsigned long flags;
+	int err = -ENOENT;
+
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	*key = sector_key(s, sector);
+	if (test_bit(sector, s->held))
+		err = tmem_get_submit(slot, key);
+	else
+		tmem_slot_release(slot);
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+	return err;
+}
+
+int tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio)
+{
+	struct tmem_key key;
+	struct tmem_slot *slot;
+	int err = -EIO;
+
+	if (!test_bit(sector, s->held))
+		return -ENOENT;
+	slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_NEED);
+	if (slot)
+		err = get_begin(s, sector, slot, &key);
+	if (err == -ENOENT)
+		return err;
+	if (err || !tmem_get_wait(slot, &key)) {
+		tmem_count(TMEM_GETS_FAILED);
+		return -EIO;
+	}
+	page_to_bio(bio, slot->page);
+	tmem_slot_release(slot);
+	tmem_count(TMEM_GETS);
+	return 0;
+}
+
+/* ---- creation ------------------------------------------------------------ */
+
+int tmem_sectors_init(struct tmem_sectors *s, u64 count)
+{
+	unsigned int i;
+
+	if (count > TMEMP_SWAP_OFFSET_MAX || count > ULONG_MAX / sizeof(*s->generation))
+		return -EFBIG;
+	s->count = count;
+	atomic_long_set(&s->nr_held, 0);
+	INIT_DELAYED_WORK(&s->drain, drain_work);
+	for (i = 0; i < TMEM_SECTOR_OBJECTS; i++)
+		spin_lock_init(&s->objects[i].lock);
+	s->generation = vzalloc(count * sizeof(*s->generation));
+	s->held = vzalloc(BITS_TO_LONGS(count) * sizeof(long));
+	s->owed = vzalloc(BITS_TO_LONGS(count) * sizeof(long));
+	s->workers = alloc_workqueue("tmem", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
+	if (s->generation && s->held && s->owed && s->workers)
+		return 0;
+	tmem_sectors_exit(s);
+	return -ENOMEM;
+}
+
+void tmem_sectors_exit(struct tmem_sectors *s)
+{
+	if (s->workers) {
+		cancel_delayed_work_sync(&s->drain);
+		destroy_workqueue(s->workers);
+	}
+	vfree(s->owed);
+	vfree(s->held);
+	vfree(s->generation);
+}

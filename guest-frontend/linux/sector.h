@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * sector.h - where each page of a swap device is.  A sector here is one page.
+ */
+#ifndef TMEM_SECTOR_H
+#define TMEM_SECTOR_H
+
+#include <linux/atomic.h>
+#include <linux/cache.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "tmemp.h"
+
+struct bio;
+
+#define TMEM_SECTOR_OBJECTS	(1u << TMEMP_SWAP_OBJECTS_SHIFT)
+
+/*
+ * For every sector:
+ *
+ *   held        =>  the host has the sector's page, put with its generation as
+ *                   tag; any other answer to a get is an I/O error
+ *   !held       =>  the truth is on the disk (or nowhere, if never written)
+ *   owed        =>  the host may have a page that nobody needs, and no flush for
+ *                   it is queued
+ *   !held && !owed && object.putting = 0
+ *               =>  the host has no page of the sector, or one that a request in
+ *                   the ring removes
+ *
+ *   nr_held = sectors that are held
+ *   object.putting = puts of the object's sectors begun and not ended
+ *
+ * A sector's bits and generation are protected by its object's lock.
+ */
+struct tmem_sectors {
+	u64			count;		/* constant */
+	u32			*generation;	/* one a sector: its newest write or free */
+	unsigned long		*held;		/* one bit a sector */
+	unsigned long		*owed;		/* one bit a sector */
+	atomic_long_t		nr_held;
+	struct workqueue_struct	*workers;
+	struct delayed_work	drain;		/* sends owed flushes */
+	struct tmem_sector_object {
+		spinlock_t	lock;
+		unsigned int	putting;
+	} ____cacheline_aligned_in_smp objects[TMEM_SECTOR_OBJECTS];
+};
+
+/* -ENOMEM; -EFBIG: more sectors than there are keys. */
+int  tmem_sectors_init(struct tmem_sectors *s, u64 count);
+
+/* No caller is left.  What the host still holds stays there. */
+void tmem_sectors_exit(struct tmem_sectors *s);
+
+/*
+ * Offer a sector's new page, the whole of bio, to the host; offer false: do not
+ * even ask.  True: the host has it.  False: the page belongs on the disk, and
+ * reads of the sector go there from now on.  Sleeps; allocates nothing.
+ */
+bool tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool offer);
+
+/* Fill bio from the host.  0; -ENOENT: the page is on the disk; -EIO.  Sleeps. */
+int  tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio);
+
+/* The sector's content is needed no longer.  Any context. */
+void tmem_sector_free(struct tmem_sectors *s, u64 sector);
+
+#endif

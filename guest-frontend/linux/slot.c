@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * slot.c - queues of preallocated slots, and waiting for an answer.
+ *
+ * Owns:     every buffer the host may write to, and the time a caller waits.
+ * How:      a slot is request, response and page, allocated once.  A caller
+ *           copies into it and out of it; the page being swapped is never
+ *           shown to the host.  So a caller may give up on a slot at any time:
+ *           the slot stays in the ring, OVERDUE, until the host completes it or
+ *           the transport was reset, and a host that wakes up late writes into
+ *           nothing that matters.
+ *           A caller polls for a while before it sleeps.  The while adapts: it
+ *           grows when the answer came soon after falling asleep, and shrinks
+ *           when polling was in vain.  Interrupts are armed only while somebody
+ *           sleeps.  A sleeper rings the doorbell again once a second, which
+ *           heals a notification lost in either direction.
+ * Must not: know what a request means; allocate after tmem_queues_create.
+ *
+ * Tear-down is in two phases.  tmem_queues_stop takes the transport away under
+ * each queue's lock; every use of it is under that lock and looks first, so
+ * afterwards nobody is in it or will be.  Then the transport is reset and the
+ * host lets go of the buffers.  Only then does tmem_queues_drop touch the slots
+ * that were in the ring.  Queues and slots themselves outlive every transport,
+ * so a caller that still holds one holds nothing stale.
+ */
+#include <linux/cache.h>
+#include <linux/ktime.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "slot.h"
+#include "stats.h"
+
+#define NUDGE_MS	1000u	/* a sleeper's doorbell */
+#define SPIN_FIRST_NS	2000u	/* smallest time worth polling */
+
+static unsigned int timeout_ms = 30000;
+module_param(timeout_ms, uint, 0644);
+MODULE_PARM_DESC(timeout_ms, "longest wait for the host before an operation fails; longer than a daemon takes to restart");
+
+static unsigned int poll_us = 50;
+module_param(poll_us, uint, 0644);
+MODULE_PARM_DESC(poll_us, "longest time to poll for an answer before sleeping; 0: never poll");
+
+/* What the host sees of a slot beside its page; each part in cache lines of its own. */
+struct slot_wire {
+	struct tmemp_request request ____cacheline_aligned;
+	struct tmemp_response response ____cacheline_aligned;
+};
+
+static struct tmem_queue *queues;
+static unsigned int queue_count;
+
+struct tmem_queue *tmem_queue_at(unsigned int index)
+{
+	return &queues[index];
+}
+
+/* ---- slots in the ring --------------------------------------------------- */
+
+static void slot_free_locked(struct tmem_queue *q, struct tmem_slot *slot)
+{
+	slot->state = TMEM_SLOT_FREE;
+	q->busy--;
+	list_add(&slot->entry, &q->free);
+	wake_up(&q->room);
+}
+
+/* The host is done with slot.  The response is read once, here. */
+static void slot_answered_locked(struct tmem_queue *q, struct tmem_slot *slot, u32 written)
+{
+	slot->written = written;
+	memcpy(&slot->answer, slot->response, sizeof(slot->answer));
+
+	switch (slot->state) {
+	case TMEM_SLOT_AWAITED:
+		slot->state = TMEM_SLOT_DONE;
+		complete(&slot->done);
+		break;
+	case TMEM_SLOT_OVERDUE:
+		q->overdue--;
+		tmem_count(TMEM_LATE);
+		slot_free_locked(q, slot);
+		break;
+	case TMEM_SLOT_POSTED:
+		if (written < sizeof(slot->answer) || slot->answer.status != cpu_to_le32(TMEMP_OK))
+			tmem_count(TMEM_POSTS_FAILED);
+		slot_free_locked(q, slot);
+		break;
+	default:
+		WARN_ONCE(1, "tmem: completion of a slot in state %d\n", slot->state);
+	}
+}
+
+static void queue_reap_locked(struct tmem_queue *q)
+{
+	struct tmem_transport *t = q->transport;
+	struct tmem_slot *slot;
+	u32 written;
+
+	while (t && (slot = t->ops->complete(t, q->index, &written)))
+		slot_answered_locked(q, slot, written);
+}
+
+/* Take what completed; leave the interrupt armed if and only if somebody sleeps. */
+static void queue_settle_locked(struct tmem_queue *q)
+{
+	struct tmem_transport *t = q->transport;
+
+	if (!t)
+		return;
+	do {
+		t->ops->disarm(t, q->index);
+		queue_reap_locked(q);
+	} while (q->sleepers && !t->ops->arm(t, q->index));
+}
+
+void tmem_queue_interrupt(unsigned int index)
+{
+	struct tmem_queue *q = &queues[index];
+	unsigned long flags;
+
+	spin_lock_irqsave(&q->lock, flags);
+	queue_settle_locked(q);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+/* Change the number of sleepers; with change 0, ring the doorbell once more. */
+static void queue_sleepers(struct tmem_queue *q, int change)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&q->lock, flags);
+	q->sleepers += change;
+	queue_settle_locked(q);
+	if (!change && q->transport) {
+		tmem_count(TMEM_NUDGES);
+		q->transport->ops->notify(q->transport, q->index);
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+/* ---- acquire, submit, release -------------------------------------------- */
+
+/* Whether there is a slot that also fits the ring. */
+static bool queue_room_locked(const struct tmem_queue *q)
+{
+	return q->transport && q->busy < min(q->transport->depth, TMEM_SLOTS);
+}
+
+/* A free slot, or NULL; *hopeless says that waiting for one is no use. */
+static struct tmem_slot *slot_take(struct tmem_queue *q, enum tmem_patience patience,
+				   bool *hopeless)
+{
+	struct tmem_slot *slot = NULL;
+	unsigned long flags;
+	bool room;
+
+	spin_lock_irqsave(&q->lock, flags);
+	room = queue_room_locked(q);
+	if (!room || q->overdue) {
+		queue_reap_locked(q);
+		room = queue_room_locked(q);
+	}
+	*hopeless = !q->transport || (patience == TMEM_OFFER && q->overdue);
+	if (room && !*hopeless) {
+		slot = list_first_entry(&q->free, struct tmem_slot, entry);
+		list_del_init(&slot->entry);
+		slot->state = TMEM_SLOT_HELD;
+		q->busy++;
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	return slot;
+}
+
+struct tmem_slot *tmem_slot_acquire(struct tmem_queue *q, enum tmem_patience patience)
+{
+	unsigned int ms, left_ms = READ_ONCE(timeout_ms);
+	struct tmem_slot *slot;
+	bool hopeless;
+
+	slot = slot_take(q, patience, &hopeless);
+	if (slot || hopeless || patience == TMEM_NOWAIT)
+		return slot;
+
+	queue_sleepers(q, 1);
+	for (; left_ms; left_ms -= ms) {
+		ms = min(NUDGE_MS, left_ms);
+		if (wait_event_timeout(q->room,
+				       (slot = slot_take(q, patience, &hopeless)) || hopeless,
+				       msecs_to_jiffies(ms)))
+			break;
+		queue_sleepers(q, 0);
+	}
+	queue_sleepers(q, -1);
+	return slot;
+}
+
+void tmem_slot_release(struct tmem_slot *slot)
+{
+	struct tmem_queue *q = slot->queue;
+	unsigned long flags;
+
+	spin_lock_irqsave(&q->lock, flags);
+	slot_free_locked(q, slot);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+int tmem_slot_submit(struct tmem_slot *slot, bool awaited)
+{
+	struct tmem_queue *q = slot->queue;
+	struct tmem_transport *t;
+	unsigned long flags;
+	int err = -ENODEV;
+
+	memset(slot->response, 0, sizeof(*slot->response));
+	slot->response->status = cpu_to_le32(TMEMP_STATUS_NONE);
+	reinit_completion(&slot->done);
+
+	spin_lock_irqsave(&q->lock, flags);
+	t = q->transport;
+	if (t)
+		err = t->ops->submit(t, q->index, slot);
+	if (!err) {
+		slot->state = awaited ? TMEM_SLOT_AWAITED : TMEM_SLOT_POSTED;
+		t->ops->notify(t, q->index);
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	return err;
+}
+
+/* ---- waiting for an answer ----------------------------------------------- */
+
+/* Poll for at most ns.  Many may: whoever gets the lock reaps for all. */
+static bool slot_spin(struct tmem_slot *slot, u64 start, unsigned int ns)
+{
+	struct tmem_queue *q = slot->queue;
+	unsigned long flags;
+
+	do {
+		if (spin_trylock_irqsave(&q->lock, flags)) {
+			queue_reap_locked(q);
+			spin_unlock_irqrestore(&q->lock, flags);
+		}
+		if (completion_done(&slot->done))
+			return true;
+		cpu_relax();
+	} while (ktime_get_ns() - start < ns);
+	return false;
+}
+
+static void slot_sleep(struct tmem_slot *slot)
+{
+	unsigned int ms, left_ms = READ_ONCE(timeout_ms);
+	struct tmem_queue *q = slot->queue;
+
+	queue_sleepers(q, 1);
+	for (; left_ms; left_ms -= ms) {
+		ms = min(NUDGE_MS, left_ms);
+		if (wait_for_completion_timeout(&slot->done, msecs_to_jiffies(ms)))
+			break;
+		queue_sleepers(q, 0);
+	}
+	queue_sleepers(q, -1);
+}
+
+/*
+ * The answer came ns after submission and polling missed it.  Had polling as
+ * long as allowed caught it, poll longer; else poll less, down to nothing.  Two
+ * callers may update at once and one update be lost, which costs nothing.
+ */
+static void queue_adapt(struct tmem_queue *q, u64 ns)
+{
+	unsigned int spin = READ_ONCE(q->spin_ns), limit = READ_ONCE(poll_us) * 1000u;
+
+	if (ns < limit)
+		spin = clamp(2 * spin, min(SPIN_FIRST_NS, limit), limit);
+	else
+		spin = spin / 2 < SPIN_FIRST_NS ? 0 : min(spin / 2, limit);
+	WRITE_ONCE(q->spin_ns, spin);
+}
+
+bool tmem_slot_wait(struct tmem_slot *slot)
+{
+	struct tmem_queue *q = slot->queue;
+	u64 start = ktime_get_ns();
+	unsigned long flags;
+	bool answered;
+
+	if (slot_spin(slot, start, READ_ONCE(q->spin_ns))) {
+		tmem_count(TMEM_POLLED);
+	} else {
+		slot_sleep(slot);
+		queue_adapt(q, ktime_get_ns() - start);
+		tmem_count(TMEM_SLEPT);
+	}
+
+	spin_lock_irqsave(&q->lock, flags);
+	answered = slot->state == TMEM_SLOT_DONE;
+	if (answered) {
+		slot->state = TMEM_SLOT_HELD;
+	} else {
+		slot->state = TMEM_SLOT_OVERDUE;
+		q->overdue++;
+		tmem_count(TMEM_TIMEOUTS);
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	return answered;
+}
+
+/* ---- a transport comes and goes ------------------------------------------ */
+
+void tmem_queues_start(struct tmem_transport *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->queues; i++) {
+		spin_lock_irq(&queues[i].lock);
+		queues[i].transport = t;
+		spin_unlock_irq(&queues[i].lock);
+	}
+}
+
+void tmem_queues_stop(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < queue_count; i++) {
+		spin_lock_irq(&queues[i].lock);
+		queues[i].transport = NULL;
+		wake_up(&queues[i].room);
+		spin_unlock_irq(&queues[i].lock);
+	}
+}
+
+static void slot_drop_locked(struct tmem_queue *q, struct tmem_slot *slot)
+{
+	switch (slot->state) {
+	case TMEM_SLOT_AWAITED:
+		slot->written = 0;
+		slot->answer.status = cpu_to_le32(TMEMP_STATUS_NONE);
+		slot->state = TMEM_SLOT_DONE;
+		complete(&slot->done);
+		break;
+	case TMEM_SLOT_OVERDUE:
+		q->overdue--;
+		slot_free_locked(q, slot);
+		break;
+	case TMEM_SLOT_POSTED:
+		tmem_count(TMEM_POSTS_FAILED);
+		slot_free_locked(q, slot);
+		break;
+	default:
+		break;
+	}
+}
+
+void tmem_queues_drop(void)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < queue_count; i++) {
+		struct tmem_queue *q = &queues[i];
+
+		spin_lock_irq(&q->lock);
+		for (j = 0; j < TMEM_SLOTS; j++)
+			slot_drop_locked(q, &q->slots[j]);
+		spin_unlock_irq(&q->lock);
+	}
+}
+
+unsigned int tmem_queues_overdue(void)
+{
+	unsigned int i, sum = 0;
+
+	for (i = 0; i < queue_count; i++)
+		sum += READ_ONCE(queues[i].overdue);
+	return sum;
+}
+
+/* ---- creation ------------------------------------------------------------ */
+
+static int slot_init(struct tmem_queue *q, struct tmem_slot *slot)
+{
+	struct slot_wire *wire = kzalloc(sizeof(*wire), GFP_KERNEL);
+
+	if (!wire)
+		return -ENOMEM;
+	slot->request = &wire->request;
+	slot->response = &wire->response;
+	slot->page = (void *)get_zeroed_page(GFP_KERNEL);
+	if (!slot->page)
+		return -ENOMEM;
+	slot->queue = q;
+	init_completion(&slot->done);
+	list_add(&slot->entry, &q->free);
+	return 0;
+}
+
+static int queue_init(struct tmem_queue *q, unsigned int index)
+{
+	unsigned int i;
+	int err = 0;
+
+	spin_lock_init(&q->lock);
+	INIT_LIST_HEAD(&q->free);
+	init_waitqueue_head(&q->room);
+	q->index = index;
+	q->slots = kcalloc(TMEM_SLOTS, sizeof(*q->slots), GFP_KERNEL);
+	if (!q->slots)
+		return -ENOMEM;
+	for (i = 0; i < TMEM_SLOTS && !err; i++)
+		err = slot_init(q, &q->slots[i]);
+	return err;
+}
+
+static void queue_free(struct tmem_queue *q)
+{
+	unsigned int i;
+
+	for (i = 0; q->slots && i < TMEM_SLOTS; i++) {
+		struct tmem_slot *slot = &q->slots[i];
+
+		free_page((unsigned long)slot->page);
+		if (slot->request)
+			kfree(container_of(slot->request, struct slot_wire, request));
+	}
+	kfree(q->slots);
+}
+
+int tmem_queues_create(unsigned int *count)
+{
+	unsigned int i;
+	int err = 0;
+
+	queue_count = clamp(*count, 1u, TMEM_QUEUES_MAX);
+	queues = kcalloc(queue_count, sizeof(*queues), GFP_KERNEL);
+	if (!queues)
+		return -ENOMEM;
+	for (i = 0; i < queue_count && !err; i++)
+		err = queue_init(&queues[i], i);
+	if (err)
+		tmem_queues_destroy();
+	*count = queue_count;
+	return err;
+}
+
+/* No transport, no caller: the module goes, or never came. */
+void tmem_queues_destroy(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < queue_count; i++)
+		queue_free(&queues[i]);
+	kfree(queues);
+	queues = NULL;
+	queue_count = 0;
+}

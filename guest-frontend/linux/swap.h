@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * swap.h - the stacked swap device, /dev/tmemswap0.
+ */
+#ifndef TMEM_SWAP_H
+#define TMEM_SWAP_H
+
+/*
+ * Create the device the module's parameters ask for; none: 0.  -EINVAL: they
+ * contradict each other; or what opening the backing disk said.
+ */
+int  tmem_swap_init(void);
+
+/* Remove it.  Nobody has it open: that would hold the module. */
+void tmem_swap_exit(void);
+
+/* Pages that only the host has. */
+long tmem_swap_held(void);
+
+#endif
