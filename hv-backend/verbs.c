@@ -306,25 +306,29 @@ static int guest_check(struct call *c, const struct verb *v)
 	return 0;
 }
 
-/* Check the request against its verb's row.  *out is set when it passes. */
-static int request_check(struct call *c, const struct verb **out)
+/* The verb whose row the request fits, or NULL with the call failed. */
+static const struct verb *request_check(struct call *c)
 {
 	const char *name = json_string_value(json_object_get(c->request, "verb"));
-	const struct verb *v;
+	const struct verb *v = name ? verb_find(name) : NULL;
 	const char *key;
 	json_t *value;
 
-	if (!json_is_object(c->request) || !name)
-		return fail(c, VERB_USAGE, "a request is an object with a \"verb\"");
-	v = verb_find(name);
-	if (!v)
-		return fail(c, VERB_USAGE, "no verb is called \"%.40s\"", name);
-	json_object_foreach(c->request, key, value) {
-		if (!argument_is_known(v, key))
-			return fail(c, VERB_USAGE, "%s: takes no \"%.40s\"", v->name, key);
+	if (!name) {
+		fail(c, VERB_USAGE, "a request is an object with a \"verb\"");
+		return NULL;
 	}
-	*out = v;
-	return guest_check(c, v);
+	if (!v) {
+		fail(c, VERB_USAGE, "no verb is called \"%.40s\"", name);
+		return NULL;
+	}
+	json_object_foreach(c->request, key, value) {
+		if (!argument_is_known(v, key)) {
+			fail(c, VERB_USAGE, "%s: takes no \"%.40s\"", v->name, key);
+			return NULL;
+		}
+	}
+	return guest_check(c, v) ? NULL : v;
 }
 
 static void change_log(const struct call *c, const struct control_peer *peer)
@@ -338,9 +342,9 @@ static void change_log(const struct call *c, const struct control_peer *peer)
 
 static void request_run(struct call *c, const struct control_peer *peer)
 {
-	const struct verb *v = NULL;
+	const struct verb *v = request_check(c);
 
-	if (request_check(c, &v))
+	if (!v)
 		return;
 	v->run(c);
 	if (v->changes)

@@ -123,7 +123,7 @@ static int shrink(const struct settings *s, const struct command *c, int argc, c
 	const char *why = "done";
 	char text[SIZE_TEXT_MAX];
 	json_t *answer = NULL, *reclaimed;
-	int code = EXIT_OK;
+	int code;
 
 	(void)argc;
 	if (size_parse(argv[0], &wanted) || !wanted || wanted > INT64_MAX)
