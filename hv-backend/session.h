@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * session.h - one guest's requests: fetch, decode and validate, execute, reply.
+ *
+ * Owns:    the session's state (nonce, epoch, the parked EVENT) and the table
+ *          from the core's errno to the wire's status.
+ * How:     session_serve() takes one chain through the four steps.  Whatever a
+ *          guest puts into it ends in a status, or in used.len 0 where there is
+ *          no place for one.
+ * Must not: know sockets or threads, or look at guest memory but through the
+ *          ring's ops.
+ *
+ * Locking: each queue of a guest has a lock (queue.h).  What is marked (all) is
+ * written with all of them held and may be read with any one, so a request sees
+ * one state from its check to its reply without a lock of its own.
+ *
+ *   open                implies  nonce != 0
+ *   nonce != 0          equals   epoch != 0
+ *   parked.ring != NULL implies  that ring runs and has the head fetched
+ */
+#ifndef HV_SESSION_H
+#define HV_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ring.h"
+#include "tmem.h"
+
+/* What a thread needs to execute requests; belongs to one thread. */
+struct session_worker {
+	struct tmem_ctx *ctx;
+	uint8_t page[TMEM_PAGE_SIZE] __attribute__((aligned(64)));
+};
+
+struct session_parked {
+	struct ring *ring;		/* NULL: none */
+	uint16_t head;
+	uint64_t response;		/* guest address, checked again when used */
+};
+
+struct session {
+	struct tmem_client *client;	/* constant */
+	uint64_t nonce, epoch;		/* (all) survive a connection; 0: no boot known */
+	struct session_parked parked;	/* (all) */
+	_Atomic bool open;		/* (all) HELLO done on this connection */
+	_Atomic uint32_t driver_version, kernel_version;
+	_Atomic uint64_t requests;	/* served or parked, since the guest was added */
+	_Atomic uint64_t bad_requests;	/* answered with a TMEMP_BAD_* status */
+};
+
+enum session_verdict {
+	SESSION_DONE,		/* answered, or parked */
+	SESSION_BARRIER,	/* nothing done yet: take all locks and serve it then */
+};
+
+void session_init(struct session *s, struct tmem_client *client);
+
+/*
+ * Serve the chain just fetched from r.  The lock of r's queue is held; alone
+ * says that all are, which barriers and EVENT need.
+ */
+enum session_verdict session_serve(struct session *s, struct session_worker *w, struct ring *r,
+				   const struct ring_chain *c, bool alone);
+
+/* Complete the parked EVENT, if there is one, with TMEMP_EVENT_* bits.  All locks held. */
+void session_event_locked(struct session *s, uint64_t events);
+
+/* The connection ended: ephemeral pages go, persistent ones wait.  Rings are stopped. */
+void session_end(struct session *s);
+
+/* The VMM is gone, or never to be trusted again: drop all pools and the boot. */
+void session_forget(struct session *s);
+
+#endif
