@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * queue.c - slices, barriers, start and stop.
+ *
+ * Barrier.  A queue that meets HELLO, POOL_CREATE or POOL_DESTROY puts the
+ * request back, notes how far every other queue is filled, and takes all locks.
+ * It then serves the others up to those marks, at most a slice at a time: other
+ * guests of this worker wait no longer for a barrier than for puts.  When the
+ * marks are reached it reads its own request again (the guest may have changed
+ * it: what is read now counts) and serves it.  The other workers go on draining
+ * the same queues in between, which only helps.
+ *
+ * A barrier met while draining for another one is served in its place: of two
+ * barriers that the guest did not order, one goes first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "queue.h"
+
+/*
+ * All locks.  A ring can fail under its own lock alone, with an EVENT parked on
+ * it; whoever comes here next lets go of it, before anything can change under
+ * the pointers that the dead ring still has.
+ */
+static void set_lock(struct queue_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		struct queue *q = &set->queue[i];
+
+		pthread_mutex_lock(&q->lock);
+		if (!q->running && set->session.parked.ring == &q->ring)
+			set->session.parked.ring = NULL;
+	}
+}
+
+static void set_unlock(struct queue_set *set)
+{
+	for (unsigned i = set->count; i--;)
+		pthread_mutex_unlock(&set->queue[i].lock);
+}
+
+static void queue_fail_locked(struct queue *q, const char *why)
+{
+	q->running = false;
+	atomic_store(&q->fault, why);
+	q->set->failed(q->set->failed_arg);
+}
+
+/* A guest that took its memory away gets this as the reason, not what followed. */
+static void queue_broken_locked(struct queue *q, const char *why)
+{
+	if (memmap_is_cut(&q->set->mem))
+		why = "guest memory file was cut while in use";
+	queue_fail_locked(q, why);
+}
+
+static void queue_interrupt_locked(struct queue *q)
+{
+	const uint64_t one = 1;
+	ssize_t n;
+
+	if (!q->running || !ring_interrupt_due(&q->ring) || q->call < 0)
+		return;
+	/* A full pipe or counter has an interrupt in it already: nothing is lost. */
+	do {
+		n = write(q->call, &one, sizeof(one));
+	} while (n < 0 && errno == EINTR);
+	atomic_fetch_add_explicit(&q->interrupts, 1, memory_order_relaxed);
+}
+
+/* ---- serving ------------------------------------------------------------ */
+
+enum step { STEP_SERVED, STEP_EMPTY, STEP_BARRIER };
+
+static enum step queue_step_locked(struct queue *q, struct session_worker *w, bool alone)
+{
+	struct ring_chain chain;
+	const char *why;
+	int n;
+
+	if (!q->running)
+		return STEP_EMPTY;
+	n = ring_fetch(&q->ring, &chain, &why);
+	if (n < 0)
+		queue_broken_locked(q, why);
+	if (n <= 0)
+		return STEP_EMPTY;
+	if (session_serve(&q->set->session, w, &q->ring, &chain, alone) == SESSION_BARRIER) {
+		ring_unfetch(&q->ring);
+		return STEP_BARRIER;
+	}
+	return STEP_SERVED;
+}
+
+static void queue_slice_end_locked(struct queue *q)
+{
+	if (q->running && memmap_is_cut(&q->set->mem))
+		queue_broken_locked(q, NULL);
+	queue_interrupt_locked(q);
+}
+
+static void barrier_mark_locked(struct queue *q)
+{
+	struct queue_set *set = q->set;
+
+	for (unsigned i = 0; i < set->count; i++) {
+		struct queue *o = &set->queue[i];
+
+		q->until[i] = o->running && o != q ? ring_avail_now(&o->ring) :
+						     o->ring.avail_next;
+	}
+	q->barrier = true;
+}
+
+/* Serve o up to the mark; false if the budget ran out before. */
+static bool barrier_reach_locked(struct queue *o, uint16_t until, struct session_worker *w,
+				 unsigned *budget)
+{
+	while (o->running && ring_is_before(&o->ring, until)) {
+		if (!*budget)
+			return false;
+		if (queue_step_locked(o, w, true) == STEP_EMPTY)
+			break;
+		--*budget;
+	}
+	return true;
+}
+
+static unsigned queue_barrier(struct queue *q, struct session_worker *w, unsigned budget)
+{
+	struct queue_set *set = q->set;
+	unsigned left = budget;
+	bool reached = true;
+
+	set_lock(set);
+	if (!q->barrier)
+		barrier_mark_locked(q);
+	for (unsigned i = 0; reached && i < set->count; i++)
+		reached = &set->queue[i] == q ||
+			  barrier_reach_locked(&set->queue[i], q->until[i], w, &left);
+	if (reached && left) {
+		q->barrier = false;
+		if (queue_step_locked(q, w, true) == STEP_SERVED)
+			left--;
+	}
+	for (unsigned i = 0; i < set->count; i++)
+		queue_slice_end_locked(&set->queue[i]);
+	set_unlock(set);
+	return budget - left;
+}
+
+unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
+{
+	enum step step = STEP_SERVED;
+	unsigned served = 0;
+
+	pthread_mutex_lock(&q->lock);
+	if (q->running && q->barrier)
+		step = STEP_BARRIER;
+	while (step == STEP_SERVED && served < budget) {
+		step = queue_step_locked(q, w, false);
+		served += step == STEP_SERVED;
+	}
+	queue_slice_end_locked(q);
+	pthread_mutex_unlock(&q->lock);
+	if (step == STEP_BARRIER)
+		served += queue_barrier(q, w, budget - served);
+	return served;
+}
+
+bool queue_kick_want(struct queue *q)
+{
+	bool work;
+
+	pthread_mutex_lock(&q->lock);
+	work = q->running && ring_kick_want(&q->ring);
+	pthread_mutex_unlock(&q->lock);
+	return work;
+}
+
+void queue_kick_spare(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	if (q->running)
+		ring_kick_spare(&q->ring);
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* ---- start, stop, memory ------------------------------------------------- */
+
+static int place_resolve(const struct memmap *m, const struct queue_place *p,
+			 struct ring_layout *at)
+{
+	at->num = p->num;
+	if (p->num > TMEMP_RING_NUM_MAX)
+		return -EINVAL;
+	at->desc = memmap_pointer(m, MEMMAP_USER, p->desc, tmemp_desc_bytes(p->num));
+	at->avail = memmap_pointer(m, MEMMAP_USER, p->avail, tmemp_avail_bytes(p->num));
+	at->used = memmap_pointer(m, MEMMAP_USER, p->used, tmemp_used_bytes(p->num));
+	if (!at->desc || !at->avail || !at->used)
+		return -EFAULT;
+	return ring_layout_is_valid(at) ? 0 : -EINVAL;
+}
+
+int queue_start(struct queue *q, const struct queue_place *place, uint64_t features)
+{
+	struct ring_layout at;
+	int err;
+
+	pthread_mutex_lock(&q->lock);
+	err = place_resolve(&q->set->mem, place, &at);
+	if (!err) {
+		ring_start(&q->ring, &memmap_ring_ops, &q->set->mem, &at, features);
+		q->place = *place;
+		q->barrier = false;
+		q->running = true;
+		atomic_store(&q->fault, NULL);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return err;
+}
+
+uint16_t queue_stop(struct queue *q)
+{
+	struct queue_set *set = q->set;
+	uint16_t next;
+
+	set_lock(set);
+	if (set->session.parked.ring == &q->ring)
+		session_event_locked(&set->session, 0);
+	queue_interrupt_locked(q);
+	q->running = false;
+	next = q->ring.avail_next;
+	set_unlock(set);
+	return next;
+}
+
+int queue_call_set(struct queue *q, int fd)
+{
+	int old;
+
+	pthread_mutex_lock(&q->lock);
+	old = q->call;
+	q->call = fd;
+	pthread_mutex_unlock(&q->lock);
+	return old;
+}
+
+static int queue_follow_locked(struct queue *q)
+{
+	struct ring_layout at;
+	int err;
+
+	if (!q->running)
+		return 0;
+	err = place_resolve(&q->set->mem, &q->place, &at);
+	if (err)
+		q->running = false;
+	else
+		ring_move(&q->ring, &at);
+	return err;
+}
+
+int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *arg), void *arg)
+{
+	int err;
+
+	set_lock(set);
+	err = fn(&set->mem, arg);
+	for (unsigned i = 0; i < set->count; i++) {
+		int moved = queue_follow_locked(&set->queue[i]);
+
+		if (!err)
+			err = moved;
+	}
+	set_unlock(set);
+	return err;
+}
+
+const char *queue_set_fault(struct queue_set *set, unsigned *index)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		const char *why = atomic_load(&set->queue[i].fault);
+
+		if (why) {
+			*index = i;
+			return why;
+		}
+	}
+	return NULL;
+}
+
+unsigned queue_set_running(struct queue_set *set)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < set->count; i++) {
+		pthread_mutex_lock(&set->queue[i].lock);
+		n += set->queue[i].running;
+		pthread_mutex_unlock(&set->queue[i].lock);
+	}
+	return n;
+}
+
+void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
+		    struct tmem_client *client, void (*failed)(void *arg), void *arg)
+{
+	*set = (struct queue_set){ .count = count, .failed = failed, .failed_arg = arg };
+	session_init(&set->session, client);
+	for (unsigned i = 0; i < count; i++) {
+		struct queue *q = &set->queue[i];
+
+		q->set = set;
+		q->index = i;
+		q->worker = worker[i];
+		q->call = -1;
+		pthread_mutex_init(&q->lock, NULL);
+	}
+}
+
+void queue_set_fini(struct queue_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		pthread_mutex_destroy(&set->queue[i].lock);
+	memmap_clear(&set->mem);
+}

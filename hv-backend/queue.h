@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * queue.h - a guest's queues: a ring each, their locks, barriers, interrupts.
+ *
+ * Owns:    the locks that make rings, memory table and session consistent.
+ * How:     the worker a queue is bound to drains it in slices under the queue's
+ *          lock.  The control thread takes the lock to start and stop a ring,
+ *          and all of them to change the memory table.  A barrier operation is
+ *          served by its own worker with all locks held.
+ * Must not: block: an interrupt is one write to a descriptor that is made not
+ *          to block; nothing else here is a system call.
+ *
+ * Lock order, everywhere in the data plane:
+ *
+ *   queue[0].lock < queue[1].lock < ... of one guest < the core's locks
+ *   worker.c's lock stands alone: nothing is taken under it
+ *
+ * No thread holds locks of two guests.  Handshakes with a worker (worker.h) are
+ * made with no lock held.
+ *
+ *   running  implies  ring is set, its layout lies in mem
+ *   fault    implies  not running, until the queue is started again
+ */
+#ifndef HV_QUEUE_H
+#define HV_QUEUE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "memmap.h"
+#include "ring.h"
+#include "session.h"
+
+#define QUEUES_MAX	16u
+
+struct queue_set;
+struct worker;
+
+/* Where the VMM says the ring is, in its own addresses. */
+struct queue_place {
+	unsigned num;
+	uint64_t desc, avail, used;
+};
+
+struct queue {
+	struct queue_set *set;		/* constant, as the next two */
+	unsigned index;
+	struct worker *worker;
+
+	pthread_mutex_t lock;		/* protects down to until[] */
+	struct ring ring;
+	struct queue_place place;
+	bool running;
+	int call;			/* interrupt descriptor, -1: none */
+	bool barrier;			/* the next request waits for until[] */
+	uint16_t until[QUEUES_MAX];
+
+	_Atomic(const char *) fault;	/* why the ring failed; constant text */
+	_Atomic uint64_t kicks, interrupts;
+
+	/* The worker's own. */
+	bool active;
+	bool polled;			/* no kicks come: to be looked at by time */
+	struct queue *next_active;
+};
+
+struct queue_set {
+	struct queue queue[QUEUES_MAX];
+	unsigned count;			/* constant */
+	struct memmap mem;		/* read with any lock, changed with all */
+	struct session session;		/* as session.h says */
+	void (*failed)(void *arg);	/* from any worker: a queue has a fault to read */
+	void *failed_arg;
+};
+
+/* All zero but for what is given.  worker[i] is the one queue i is bound to. */
+void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
+		    struct tmem_client *client, void (*failed)(void *arg), void *arg);
+
+/* Every queue must be stopped and forgotten by its worker. */
+void queue_set_fini(struct queue_set *set);
+
+/* ---- control thread ----------------------------------------------------- */
+
+/*
+ * Start a ring that is not running.  -EINVAL: size or alignment; -EFAULT: not in
+ * guest memory.
+ */
+int queue_start(struct queue *q, const struct queue_place *place, uint64_t features);
+
+/*
+ * Stop a ring: what is parked on it is completed, its last interrupt sent.
+ * Returns the index of the next request it would have taken; also for a queue
+ * that is not running.
+ */
+uint16_t queue_stop(struct queue *q);
+
+/* Send interrupts to fd (-1: nowhere) from now on; returns the one before. */
+int queue_call_set(struct queue *q, int fd);
+
+/*
+ * Change the memory table: fn changes set->mem with all locks held, then running
+ * rings follow.  Returns what fn did, or -EFAULT if a running ring's place is
+ * no longer in memory; that ring is stopped then.
+ */
+int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *arg), void *arg);
+
+/* The first fault in the set, or NULL; *index is its queue. */
+const char *queue_set_fault(struct queue_set *set, unsigned *index);
+
+/* Rings that run. */
+unsigned queue_set_running(struct queue_set *set);
+
+/* ---- worker ------------------------------------------------------------- */
+
+/* Serve at most budget requests; returns how many. */
+unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget);
+
+/* Before sleep: ask for a kick.  True if there is work already. */
+bool queue_kick_want(struct queue *q);
+
+/* Awake: kicks are not needed. */
+void queue_kick_spare(struct queue *q);
+
+#endif

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * worker.c - the thread.
+ *
+ *            .--------------------------------------------------.
+ *            v                                                  |
+ *   [busy: a slice of each active queue, again] -- no work --> [look on]
+ *            ^                                                  | budget over
+ *            |                 kick                             v
+ *            '---- [sleep in epoll] <-- still no work -- [kicks asked for]
+ *
+ * No kick is lost: kicks are asked for before the last look at the ring
+ * (ring.h), and an eventfd written between that look and epoll_wait() is an
+ * edge that epoll_wait() reports at once.
+ *
+ * While busy, kicks of other queues are looked for every LOOK_NS, so a queue
+ * that keeps the worker busy delays the others by a slice and LOOK_NS.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spin.h"
+#include "worker.h"
+
+#define SLICE		32u		/* requests of one queue in a row */
+#define LOOK_NS		20000u		/* between looks at kicks while busy */
+#define LOST_NS		200000u		/* a turn of the spin that took longer lost the processor */
+#define POLLED_MS	1		/* between looks at queues without kicks */
+#define EVENTS		64
+
+struct order {
+	void (*fn)(struct worker *w, struct queue *q);
+	struct queue *q;
+};
+
+struct worker {
+	struct session_worker session;
+	pthread_t thread;
+	int epoll;
+	int wake;			/* eventfd; its epoll data is NULL */
+
+	pthread_mutex_t lock;		/* protects order; stands alone */
+	pthread_cond_t done;
+	struct order order;		/* fn NULL: none */
+
+	/* The thread's own. */
+	bool stop;
+	struct queue *active;
+	unsigned polled;		/* of active */
+	struct spin spin;
+	uint64_t work_end;		/* when work last ended */
+	bool slept, spun;		/* since then */
+	_Atomic uint64_t spin_ns, busy_ns;	/* written by the thread alone */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void count_ns(_Atomic uint64_t *total, uint64_t ns)
+{
+	atomic_store_explicit(total, atomic_load_explicit(total, memory_order_relaxed) + ns,
+			      memory_order_relaxed);
+}
+
+/* ---- orders of the control thread ---------------------------------------- */
+
+static void order_take(struct worker *w)
+{
+	eventfd_t n;
+
+	eventfd_read(w->wake, &n);
+	pthread_mutex_lock(&w->lock);
+	if (w->order.fn) {
+		w->order.fn(w, w->order.q);
+		w->order.fn = NULL;
+		pthread_cond_signal(&w->done);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void order_give(struct worker *w, void (*fn)(struct worker *w, struct queue *q),
+		       struct queue *q)
+{
+	pthread_mutex_lock(&w->lock);
+	w->order = (struct order){ .fn = fn, .q = q };
+	eventfd_write(w->wake, 1);
+	while (w->order.fn)
+		pthread_cond_wait(&w->done, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void active_add(struct worker *w, struct queue *q)
+{
+	if (q->active)
+		return;
+	q->active = true;
+	q->next_active = w->active;
+	w->active = q;
+	w->polled += q->polled;
+}
+
+static void active_remove(struct worker *w, struct queue *q)
+{
+	struct queue **p = &w->active;
+
+	if (!q->active)
+		return;
+	while (*p != q)
+		p = &(*p)->next_active;
+	*p = q->next_active;
+	q->active = false;
+	w->polled -= q->polled;
+}
+
+static void on_activate(struct worker *w, struct queue *q)
+{
+	active_remove(w, q);
+	q->polled = false;
+	active_add(w, q);
+}
+
+static void on_activate_polled(struct worker *w, struct queue *q)
+{
+	active_remove(w, q);
+	q->polled = true;
+	active_add(w, q);
+}
+
+static void on_stop(struct worker *w, struct queue *q)
+{
+	(void)q;
+	w->stop = true;
+}
+
+/* ---- the thread ----------------------------------------------------------- */
+
+/* Kicks and orders that are there, or come within timeout ms (-1: for ever). */
+static void worker_look(struct worker *w, int timeout)
+{
+	struct epoll_event ev[EVENTS];
+	int n = epoll_wait(w->epoll, ev, EVENTS, timeout);
+	bool ordered = false;
+
+	for (int i = 0; i < n; i++) {
+		struct queue *q = ev[i].data.ptr;
+
+		if (!q) {
+			ordered = true;
+			continue;
+		}
+		atomic_fetch_add_explicit(&q->kicks, 1, memory_order_relaxed);
+		active_add(w, q);
+	}
+	/* Last, so that no event of this batch names a queue that was forgotten. */
+	if (ordered)
+		order_take(w);
+}
+
+static unsigned worker_round(struct worker *w)
+{
+	unsigned served = 0;
+
+	for (struct queue *q = w->active; q; q = q->next_active)
+		served += queue_serve(q, &w->session, SLICE);
+	return served;
+}
+
+/* Work was found at now, work_end is when the last ended. */
+static void work_found(struct worker *w, uint64_t now)
+{
+	if (w->slept)
+		spin_miss(&w->spin, now, now - w->work_end, w->spun);
+	else if (w->spun)
+		spin_hit(&w->spin, now - w->work_end);
+	w->slept = false;
+	w->spun = false;
+}
+
+/* Serve until there is no work and looking on does not pay. */
+static void worker_busy(struct worker *w)
+{
+	uint64_t turn = now_ns(), looked = turn, budget = 0;
+	bool spinning = false;
+
+	while (!w->stop) {
+		unsigned served = worker_round(w);
+		uint64_t now = now_ns();
+
+		if (served) {
+			count_ns(&w->busy_ns, now - turn);
+			work_found(w, turn);
+			spinning = false;
+			w->work_end = now;
+		} else if (!spinning) {
+			budget = w->slept ? 0 : spin_budget(&w->spin, now);
+			spinning = true;
+			w->spun |= budget > 0;
+		} else {
+			count_ns(&w->spin_ns, now - turn);
+			if (now - turn > LOST_NS) {
+				spin_preempted(&w->spin, now);
+				return;
+			}
+		}
+		if (!served && now - w->work_end >= budget)
+			break;
+		turn = now;
+		if (now - looked >= LOOK_NS) {
+			worker_look(w, 0);
+			looked = now;
+		}
+		if (spinning)
+			cpu_relax();
+	}
+}
+
+/* Ask every active queue for kicks; true if one has work after all. */
+static bool worker_settle(struct worker *w)
+{
+	bool work = false;
+
+	for (struct queue *q = w->active; q; q = q->next_active)
+		work |= queue_kick_want(q);
+	return work;
+}
+
+static void worker_rouse(struct worker *w)
+{
+	for (struct queue *q = w->active; q; q = q->next_active)
+		queue_kick_spare(q);
+}
+
+/* Queues without kicks stay active: they are what the timeout is for. */
+static void worker_quiet(struct worker *w)
+{
+	struct queue **p = &w->active;
+
+	while (*p) {
+		struct queue *q = *p;
+
+		if (q->polled) {
+			p = &q->next_active;
+			continue;
+		}
+		*p = q->next_active;
+		q->active = false;
+	}
+}
+
+static void worker_sleep(struct worker *w)
+{
+	worker_quiet(w);
+	w->slept = true;
+	worker_look(w, w->polled ? POLLED_MS : -1);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	w->work_end = now_ns();
+	while (!w->stop) {
+		worker_rouse(w);
+		worker_busy(w);
+		if (!worker_settle(w) && !w->stop)
+			worker_sleep(w);
+	}
+	return NULL;
+}
+
+/* ---- life ------------------------------------------------------------------ */
+
+/* The thread takes no signals but those its own accesses raise. */
+static int thread_start(struct worker *w)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGFPE);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = -pthread_create(&w->thread, NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return err;
+}
+
+static int wake_open(struct worker *w)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
+
+	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake < 0)
+		return -errno;
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &ev) < 0) {
+		int err = -errno;
+
+		close(w->wake);
+		return err;
+	}
+	return 0;
+}
+
+int worker_create(struct worker **out, struct tmem *core, unsigned poll_us)
+{
+	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	memset(w, 0, sizeof(*w));
+	spin_init(&w->spin, poll_us * 1000ull);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->done, NULL);
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	err = w->epoll < 0 ? -errno : wake_open(w);
+	if (err)
+		goto no_wake;
+	err = tmem_ctx_create(core, &w->session.ctx);
+	if (err)
+		goto no_ctx;
+	err = thread_start(w);
+	if (err)
+		goto no_thread;
+	*out = w;
+	return 0;
+
+no_thread:
+	tmem_ctx_destroy(w->session.ctx);
+no_ctx:
+	close(w->wake);
+no_wake:
+	if (w->epoll >= 0)
+		close(w->epoll);
+	pthread_cond_destroy(&w->done);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+	return err;
+}
+
+void worker_destroy(struct worker *w)
+{
+	if (!w)
+		return;
+	order_give(w, on_stop, NULL);
+	pthread_join(w->thread, NULL);
+	tmem_ctx_destroy(w->session.ctx);
+	close(w->wake);
+	close(w->epoll);
+	pthread_cond_destroy(&w->done);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+int worker_watch(struct worker *w, struct queue *q, int kick)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = q };
+
+	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, kick, &ev) < 0 ? -errno : 0;
+}
+
+void worker_unwatch(struct worker *w, int kick)
+{
+	epoll_ctl(w->epoll, EPOLL_CTL_DEL, kick, NULL);
+}
+
+void worker_activate(struct worker *w, struct queue *q, bool polled)
+{
+	order_give(w, polled ? on_activate_polled : on_activate, q);
+}
+
+void worker_forget(struct worker *w, struct queue *q)
+{
+	order_give(w, active_remove, q);
+}
+
+void worker_info(struct worker *w, struct worker_info *info)
+{
+	info->spin_ns = atomic_load_explicit(&w->spin_ns, memory_order_relaxed);
+	info->busy_ns = atomic_load_explicit(&w->busy_ns, memory_order_relaxed);
+}
