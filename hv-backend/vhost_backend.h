@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vhost_backend.h - one vhost-user connection, the host's end.
+ *
+ * Owns:    the connection's buffer, negotiated features, the descriptors that
+ *          came over it, and what the VMM has said of each ring.
+ * How:     one table has a line for each message: its length, its descriptors,
+ *          what handles it.  A message is taken in piece by piece, as much as is
+ *          there; whole, it is checked against its line and handled.  Anything
+ *          that breaks a rule ends the connection with a reason, after a negative
+ *          acknowledgement where one was asked for.
+ * Must not: wait.  A VMM that sends half a message keeps its half; one that does
+ *          not read its answers is failed.
+ *
+ * A ring runs while
+ *
+ *   size, addresses and a kick (or its absence) were given since the last stop,
+ *   and it is enabled (always, where the VMM did not take PROTOCOL_FEATURES)
+ *
+ * Stopping (GET_VRING_BASE, disabling, RESET_DEVICE, the end) completes what is
+ * parked.  A ring that starts is looked at without waiting for a kick: the
+ * requests may be older than we are.
+ */
+#ifndef HV_VHOST_BACKEND_H
+#define HV_VHOST_BACKEND_H
+
+#include <stdbool.h>
+
+#include "queue.h"
+
+struct vhost_backend;
+
+/* Serve set over socket, which must be non-blocking and belongs to it from now on. */
+int  vhost_backend_create(struct vhost_backend **out, struct queue_set *set, int socket);
+
+/*
+ * Stop all rings, unmap guest memory, close every descriptor.  Persistent pages
+ * and the session's boot stay.
+ */
+void vhost_backend_destroy(struct vhost_backend *v);
+
+/*
+ * Take in what the socket has.  Returns 0, or -errno with *why set to the reason, a
+ * text that lives as long as v: the connection is over.  -ECONNRESET: the VMM
+ * closed it.
+ */
+int  vhost_backend_input(struct vhost_backend *v, const char **why);
+
+#endif
