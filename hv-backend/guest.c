@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * guest.c - sockets, peers, departures.
+ *
+ * The client in the core is made with the guest and kept for its life, so a
+ * guest that is not connected has its quotas and counters.  It is taken over if
+ * the core already knows the name: then its pages came back from the arena, and
+ * the VMM they belong to is not known any more.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "guest.h"
+#include "log.h"
+#include "vhost_backend.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+struct guest {
+	struct guest_env env;
+	char name[TMEM_NAME_MAX];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	enum hv_transport transport;
+	struct tmem_client *client;
+
+	int listener;
+	struct loop_source *listening;
+
+	struct vhost_backend *conn;	/* NULL: nobody connected */
+	struct loop_source *talking;
+
+	pid_t vmm;			/* 0: none, or not known */
+	int pidfd;			/* of vmm; -1: none */
+	struct loop_source *watching;
+
+	uint64_t connections, failures;
+	char last_failure[128];
+	struct queue_set set;
+};
+
+const char *guest_name(const struct guest *g)
+{
+	return g->name;
+}
+
+/* ---- the VMM process ------------------------------------------------------- */
+
+struct peer {
+	pid_t pid;
+	int pidfd;
+};
+
+static int pidfd_of(int socket, pid_t pid)
+{
+	int fd = -1;
+	socklen_t len = sizeof(fd);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &len) == 0)
+		return fd;
+	/*
+	 * Kernels before 6.5.  A peer that died since it connected may have left its
+	 * number to another process; then the connection is at its end too, and what
+	 * it leaves behind is nothing, as it never said a word.
+	 */
+	return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+}
+
+static struct peer peer_of(int socket)
+{
+	struct ucred cred = { .pid = 0 };
+	socklen_t len = sizeof(cred);
+	struct peer p;
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		cred.pid = 0;
+	p.pid = cred.pid;
+	p.pidfd = pidfd_of(socket, cred.pid);
+	return p;
+}
+
+static bool pidfd_has_exited(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* The VMM is no longer ours to wait for: all it left goes. */
+static void vmm_forget(struct guest *g)
+{
+	if (g->watching)
+		loop_remove(g->watching);
+	g->watching = NULL;
+	if (g->pidfd >= 0)
+		close(g->pidfd);
+	g->pidfd = -1;
+	g->vmm = 0;
+	session_forget(&g->set.session);
+}
+
+static void guest_disconnect(struct guest *g);
+
+static void on_vmm_exit(void *arg, uint32_t events)
+{
+	struct guest *g = arg;
+
+	(void)events;
+	log_guest(LOG_LEVEL_INFO, g->name, "VMM process %d exited, pages dropped", (int)g->vmm);
+	guest_disconnect(g);
+	vmm_forget(g);
+}
+
+static int vmm_watch(struct guest *g, const struct peer *p)
+{
+	g->vmm = p->pid;
+	g->pidfd = p->pidfd;
+	if (p->pidfd < 0)
+		return 0;
+	return loop_add(g->env.loop, p->pidfd, EPOLLIN, on_vmm_exit, g, &g->watching);
+}
+
+/* ---- connections ------------------------------------------------------------- */
+
+/* The end of a connection, for whatever reason; the VMM may still live. */
+static void guest_disconnect(struct guest *g)
+{
+	if (!g->conn)
+		return;
+	loop_remove(g->talking);
+	g->talking = NULL;
+	vhost_backend_destroy(g->conn);
+	g->conn = NULL;
+	session_end(&g->set.session);
+	if (g->pidfd < 0)
+		vmm_forget(g);
+}
+
+static void guest_fail(struct guest *g, const char *why)
+{
+	g->failures++;
+	snprintf(g->last_failure, sizeof(g->last_failure), "%s", why);
+	log_guest(LOG_LEVEL_WARN, g->name, "connection closed: %s", why);
+	guest_disconnect(g);
+}
+
+void guest_check(struct guest *g)
+{
+	char text[sizeof(g->last_failure)];
+	unsigned index;
+	const char *why = g->conn ? queue_set_fault(&g->set, &index) : NULL;
+
+	if (!why)
+		return;
+	snprintf(text, sizeof(text), "queue %u: %s", index, why);
+	guest_fail(g, text);
+}
+
+static void on_message(void *arg, uint32_t events)
+{
+	struct guest *g = arg;
+	const char *why;
+	int err;
+
+	(void)events;
+	err = vhost_backend_input(g->conn, &why);
+	if (err == -ECONNRESET) {
+		log_guest(LOG_LEVEL_INFO, g->name, "%s", why);
+		guest_disconnect(g);
+	} else if (err) {
+		guest_fail(g, why);
+	}
+}
+
+static bool holds_persistent(struct guest *g)
+{
+	struct tmem_client_info info;
+
+	tmem_client_info(g->client, &info);
+	return info.kind[TMEM_PERSISTENT].pages > 0;
+}
+
+/*
+ * May p take the guest's place?  NULL, or why not.  A VMM known before that is
+ * not p, or is but has exited, is forgotten with all its pages if so.
+ */
+static const char *peer_admit(struct guest *g, const struct peer *p)
+{
+	if (g->conn)
+		return "already connected";
+	if (g->pidfd >= 0 && pidfd_has_exited(g->pidfd))
+		vmm_forget(g);
+	if (g->pidfd < 0 || g->vmm == p->pid)
+		return NULL;
+	if (holds_persistent(g))
+		return "another process, and the VMM that left persistent pages is alive";
+	vmm_forget(g);
+	return NULL;
+}
+
+static int guest_connect(struct guest *g, int socket, struct peer *p)
+{
+	int err = vhost_backend_create(&g->conn, &g->set, socket);
+
+	if (err) {
+		close(socket);
+		goto no_conn;
+	}
+	err = loop_add(g->env.loop, socket, EPOLLIN, on_message, g, &g->talking);
+	if (err)
+		goto no_loop;
+	if (g->pidfd < 0) {
+		struct peer watched = *p;
+
+		p->pidfd = -1;
+		err = vmm_watch(g, &watched);
+		if (err)
+			goto no_watch;
+	}
+	g->connections++;
+	log_guest(LOG_LEVEL_INFO, g->name, "connected by process %d", (int)p->pid);
+	return 0;
+
+no_watch:
+	vmm_forget(g);
+	loop_remove(g->talking);
+	g->talking = NULL;
+no_loop:
+	vhost_backend_destroy(g->conn);
+	g->conn = NULL;
+no_conn:
+	return err;
+}
+
+static void guest_accept(struct guest *g, int socket)
+{
+	struct peer p = peer_of(socket);
+	const char *why = peer_admit(g, &p);
+	int err;
+
+	if (why) {
+		log_guest(LOG_LEVEL_WARN, g->name, "connection by process %d refused: %s",
+			  (int)p.pid, why);
+		close(socket);
+	} else {
+		err = guest_connect(g, socket, &p);
+		if (err)
+			log_guest(LOG_LEVEL_ERROR, g->name, "connection refused: %s",
+				  strerror(-err));
+	}
+	if (p.pidfd >= 0)
+		close(p.pidfd);
+}
+
+/*
+ * Edge-triggered: what cannot be accepted for want of descriptors waits for the
+ * next connection, instead of keeping the loop busy.
+ */
+static void on_connection(void *arg, uint32_t events)
+{
+	struct guest *g = arg;
+
+	(void)events;
+	for (;;) {
+		int s = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (s >= 0) {
+			guest_accept(g, s);
+			continue;
+		}
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		if (errno != EAGAIN)
+			log_guest(LOG_LEVEL_ERROR, g->name, "cannot accept: %s", strerror(errno));
+		return;
+	}
+}
+
+/* ---- the socket ---------------------------------------------------------------- */
+
+static int stream_socket(void)
+{
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return s < 0 ? -errno : s;
+}
+
+/* Remove a socket that nobody listens on any more. */
+static int stale_remove(const struct sockaddr_un *a)
+{
+	struct stat st;
+	int s, err;
+
+	if (lstat(a->sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EADDRINUSE;
+	s = stream_socket();
+	if (s < 0)
+		return s;
+	err = connect(s, (const struct sockaddr *)a, sizeof(*a)) < 0 ? -errno : 0;
+	close(s);
+	if (err != -ECONNREFUSED)
+		return -EADDRINUSE;
+	return unlink(a->sun_path) < 0 ? -errno : 0;
+}
+
+/* The mode is set before anybody can connect, which is from listen() on. */
+static int socket_listen(struct guest *g)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int s, err;
+
+	memcpy(a.sun_path, g->path, sizeof(a.sun_path));
+	err = stale_remove(&a);
+	if (err)
+		return err;
+	s = stream_socket();
+	if (s < 0)
+		return s;
+	if (bind(s, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		err = -errno;
+		close(s);
+		return err;
+	}
+	if (chmod(g->path, 0660) < 0 || listen(s, 8) < 0) {
+		err = -errno;
+		close(s);
+		unlink(g->path);
+		return err;
+	}
+	g->listener = s;
+	return 0;
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+static int client_open(struct guest *g, const struct tmem_quota *quota)
+{
+	int err;
+
+	g->client = tmem_client_find(g->env.core, g->name);
+	if (!g->client) {
+		err = tmem_client_create(g->env.core, g->name, &g->client);
+		if (err)
+			return err;
+	}
+	return tmem_client_quota_set(g->client, quota);
+}
+
+static void client_close(struct guest *g)
+{
+	if (!g->client)
+		return;
+	tmem_client_kill(g->client);
+	tmem_client_destroy(g->client);
+}
+
+int guest_create(struct guest **out, const struct guest_env *env, const struct hv_guest_config *c,
+		 unsigned queues, struct worker *const worker[])
+{
+	struct guest *g;
+	int err;
+
+	if (!c->name[0] || strlen(c->name) >= sizeof(g->name))
+		return -EINVAL;
+	if (strlen(c->socket) >= sizeof(g->path))
+		return -ENAMETOOLONG;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return -ENOMEM;
+	g->env = *env;
+	g->transport = c->transport;
+	g->pidfd = -1;
+	strcpy(g->name, c->name);
+	strcpy(g->path, c->socket);
+	err = client_open(g, &c->quota);
+	if (err)
+		goto no_listener;
+	err = socket_listen(g);
+	if (err)
+		goto no_listener;
+	err = loop_add(env->loop, g->listener, EPOLLIN | EPOLLET, on_connection, g, &g->listening);
+	if (err)
+		goto no_loop;
+	queue_set_init(&g->set, queues, worker, g->client, env->failed, env->failed_arg);
+	*out = g;
+	return 0;
+
+no_loop:
+	close(g->listener);
+	unlink(g->path);
+no_listener:
+	client_close(g);
+	free(g);
+	return err;
+}
+
+void guest_destroy(struct guest *g)
+{
+	loop_remove(g->listening);
+	close(g->listener);
+	unlink(g->path);
+	guest_disconnect(g);
+	vmm_forget(g);
+	/*
+	 * Every ring is stopped and forgotten by its worker, and no new one can come
+	 * without a listener: nobody is inside a call with the client.
+	 */
+	queue_set_fini(&g->set);
+	client_close(g);
+	free(g);
+}
+
+static enum hv_guest_state guest_state(const struct guest *g)
+{
+	if (!g->conn)
+		return g->pidfd >= 0 ? HV_GUEST_DEPARTED : HV_GUEST_LISTENING;
+	return atomic_load(&g->set.session.open) ? HV_GUEST_READY : HV_GUEST_CONNECTED;
+}
+
+void guest_info(struct guest *g, struct hv_guest_info *info)
+{
+	struct session *s = &g->set.session;
+
+	*info = (struct hv_guest_info){
+		.name = g->name,
+		.socket = g->path,
+		.transport = g->transport,
+		.state = guest_state(g),
+		.vmm_pid = g->vmm,
+		.driver_version = atomic_load(&s->driver_version),
+		.kernel_version = atomic_load(&s->kernel_version),
+		.queues = queue_set_running(&g->set),
+		.requests = atomic_load_explicit(&s->requests, memory_order_relaxed),
+		.bad_requests = atomic_load_explicit(&s->bad_requests, memory_order_relaxed),
+		.connections = g->connections,
+		.failures = g->failures,
+		.client = g->client,
+	};
+	for (unsigned i = 0; i < g->set.count; i++) {
+		info->kicks += atomic_load_explicit(&g->set.queue[i].kicks, memory_order_relaxed);
+		info->interrupts += atomic_load_explicit(&g->set.queue[i].interrupts,
+							 memory_order_relaxed);
+	}
+	strcpy(info->last_failure, g->last_failure);
+}
