@@ -69,6 +69,7 @@ TEST_LIBS  := -lcmocka
 
 TESTS := $(patsubst %.c,$(O)/test/%,$(notdir $(TEST_SRC)))
 FUZZ  := $(patsubst %.c,$(O)/fuzz/%,$(notdir $(FUZZ_SRC)))
+MAN      := $(notdir $(wildcard docs/man/*.[1-9]))
 PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
             $(if $(CTL_SRC),$(O)/tmemctl) $(if $(BENCH_SRC),$(O)/tmem-bench)
 
@@ -173,10 +174,12 @@ install: programs ## to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(O)/tmemd $(DESTDIR)$(PREFIX)/sbin/tmemd
 	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
 	install -Dm644 hv-backend/tmemd.conf $(DESTDIR)$(PREFIX)/share/doc/tmemd/tmemd.conf
+	for m in $(MAN); do install -Dm644 docs/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/bin/tmemctl
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd
+	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 
 clean: ## remove the build
 	rm -rf $(O)
