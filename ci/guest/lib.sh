@@ -1,0 +1,277 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# lib.sh - what the guest tests on User-mode Linux share.
+#
+# Owns:     a test's scratch directory, its tmemd and its guests; all three are gone
+#           when the test ends, however it ends.
+# How:      a test sources this and says what its guests run.  A guest is
+#           linux.uml with an initramfs of busybox, hog, tmem.ko and that script; its
+#           console is $work/NAME.log.  Guest and test share $work/share (the
+#           guest's /host) for results and for saying "I am there" and "go on".
+# Must not: end a process it did not start; wait for anything without a bound.
+#
+#   TMEM_BUILD=DIR  the build to test (build)
+#   KEEP=1          leave the scratch directory there
+#
+# Results are TAP.  A line "# counters: ..." is what ci/check-guests shows.
+
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+
+build=$(realpath -m "${TMEM_BUILD:-build}")
+module=$build/guest/6.1-uml/tmem.ko
+work=
+tests=0
+tmemd_pid=
+declare -A guest_pid=()
+
+# ---- TAP -----------------------------------------------------------------
+
+# check NAME COMMAND...: one test, passed if the command succeeds.
+check() {
+	local name=$1
+	shift
+	tests=$((tests + 1))
+	if "$@"; then
+		echo "ok $tests - $name"
+	else
+		echo "not ok $tests - $name"
+		echo "# failed: $*"
+	fi
+}
+
+# What is missing makes the whole test skipped, visibly.
+require() {
+	local what
+	for what in "$@"; do
+		command -v "$what" >/dev/null && continue
+		echo "ok 1 - $(basename "$0" .sh) # SKIP $what is not there"
+		exit 0
+	done
+}
+
+die() {
+	local name
+	tests=$((tests + 1))
+	echo "not ok $tests - $*"
+	for name in "${!guest_pid[@]}"; do
+		guest_tail "$name"
+	done
+	echo "1..$tests"
+	exit 1
+}
+
+counters() {
+	echo "# counters: $*"
+}
+
+# ---- waiting -------------------------------------------------------------
+
+# await SECONDS COMMAND...: until the command succeeds.
+await() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+
+group_gone() {
+	! kill -0 -- "-$1" 2>/dev/null
+}
+
+# End a process group of ours: kindly, then not.
+group_end() {
+	kill -CONT -- "-$1" 2>/dev/null
+	kill -TERM -- "-$1" 2>/dev/null
+	await 5 group_gone "$1" || kill -KILL -- "-$1" 2>/dev/null
+	wait "$1" 2>/dev/null
+}
+
+# ---- the test's own ------------------------------------------------------
+
+test_begin() {
+	require linux.uml busybox cpio gzip gcc
+	ci/guest/build-uml-module || die "tmem.ko for User-mode Linux builds"
+	work=$(mktemp -d "${TMPDIR:-/dev/shm}/tmem-test-XXXXXX") || exit 1
+	trap test_clean EXIT
+	trap 'exit 1' INT TERM HUP
+	mkdir -p "$work/share" "$work/uml" "$work/run"
+	local c
+	for c in hog init; do
+		gcc -O2 -Wall -Wextra -static -o "$work/$c" "ci/guest/$c.c" || die "$c builds"
+	done
+	ci/guest/uml --version >/dev/null || die "User-mode Linux starts"
+}
+
+test_clean() {
+	local name
+	for name in "${!guest_pid[@]}"; do
+		group_end "${guest_pid[$name]}"
+	done
+	[ -z "$tmemd_pid" ] || group_end "$tmemd_pid"
+	if [ "${KEEP:-0}" = 1 ]; then
+		echo "# kept: $work"
+	else
+		rm -rf "$work"
+	fi
+}
+
+test_end() {
+	echo "1..$tests"
+}
+
+# ---- tmemd ---------------------------------------------------------------
+
+# tmemd_start ARGUMENT...: with its sockets in $work/run; answers when this returns.
+tmemd_start() {
+	setsid "$build/tmemd" --run-dir "$work/run" "$@" >>"$work/tmemd.log" 2>&1 &
+	tmemd_pid=$!
+	await 10 tmemctl version >/dev/null 2>&1 || die "tmemd starts: $(tail -n 1 "$work/tmemd.log")"
+}
+
+# 0 if it ended by itself with status 0 when told to.
+tmemd_stop() {
+	local pid=$tmemd_pid
+	tmemd_pid=
+	kill -TERM "$pid"
+	await 10 group_gone "$pid" || { group_end "$pid"; return 1; }
+	wait "$pid"
+}
+
+tmemctl() {
+	"$build/tmemctl" --socket "$work/run/control.sock" "$@"
+}
+
+# host_stat GUEST [SECTION] KEY: one integer of `tmemctl stats GUEST --json`.
+host_stat() {
+	local json
+	json=$(tmemctl stats "$1" --json) || return
+	[ $# -eq 2 ] || json=$(sed -n "s/.*\"$2\":{\([^}]*\)}.*/\1/p" <<<"$json")
+	grep -o "\"${!#}\":[0-9]*" <<<"$json" | head -n 1 | cut -d: -f2
+}
+
+host_pages() {
+	host_stat "$1" persistent pages
+}
+
+host_pages_are() {
+	[ "$(host_pages "$1")" = "$2" ]
+}
+
+# ---- guests --------------------------------------------------------------
+
+# What every guest's script can use.
+guest_prelude() {
+	cat <<-'EOF'
+	stat() { sed -n "s/^$1 //p" /sys/kernel/tmem/stats; }
+	swap_start() { mkswap /dev/tmemswap0 >/dev/null && swapon /dev/tmemswap0; }
+	swap_stop() { swapoff /dev/tmemswap0; }
+	# Tell the test, and wait until it says go on.
+	arrive() { echo there >/host/at-$1; }
+	meet() {
+		arrive $1
+		n=0
+		until [ -e /host/go-$1 ]; do
+			n=$((n + 1))
+			[ $n -lt 600 ] || return 1
+			sleep 0.1
+		done
+	}
+	EOF
+}
+
+# guest_image OUT SCRIPT [AFTER]: SCRIPT and AFTER are files of shell commands.
+guest_image() {
+	local tree applet
+	tree=$(mktemp -d "$work/tree-XXXXXX")
+	mkdir -p "$tree"/{bin,proc,sys,dev,tmp,host}
+	cp "$(command -v busybox)" "$tree/bin/busybox"
+	for applet in $(busybox --list); do
+		ln -s busybox "$tree/bin/$applet" 2>/dev/null
+	done
+	rm -f "$tree/bin/stat" "$tree/bin/init"
+	cp "$work/hog" "$tree/bin/"
+	cp "$work/init" "$tree/init"
+	cp "$module" "$tree/tmem.ko"
+	{ guest_prelude; cat "$2"; } >"$tree/test"
+	[ $# -lt 3 ] || { guest_prelude; cat "$3"; } >"$tree/after"
+	(cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) >"$1"
+	rm -rf "$tree"
+}
+
+# guest_start NAME MEMORY SECONDS SCRIPT [AFTER]: boots with $work/NAME.disk as
+# /dev/ubda and the socket of tmemd's guest NAME; ended after SECONDS at the latest.
+guest_start() {
+	local name=$1 memory=$2 seconds=$3
+	shift 3
+	guest_image "$work/$name.gz" "$@"
+	[ -e "$work/$name.disk" ] || truncate -s 512M "$work/$name.disk"
+	TMPDIR=/dev/shm setsid timeout -k 5 "$seconds" ci/guest/uml umid="$name" \
+		uml_dir="$work/uml/" mem="$memory" initrd="$work/$name.gz" quiet \
+		con0=null,fd:1 con=null ssl=null share="$work/share" ubd0="$work/$name.disk" \
+		virtio_uml.device="$work/run/$name.sock:45" \
+		>"$work/$name.log" 2>&1 </dev/null &
+	guest_pid[$name]=$!
+}
+
+# Wait until it powered off.  0 if its script ended with 0.
+guest_wait() {
+	local pid=${guest_pid[$1]}
+	unset "guest_pid[$1]"
+	wait "$pid"
+	group_end "$pid"
+	guest_said "$1" 'guest: test ended with 0'
+}
+
+# guest_at POINT [SECONDS]: until a guest has come to `meet POINT` or `arrive POINT`.
+guest_at() {
+	await "${2:-60}" test -e "$work/share/at-$1" || die "a guest comes to $1"
+}
+
+# Let it go on from `meet POINT`.
+guest_go() {
+	echo on >"$work/share/go-$1"
+}
+
+guest_said() {
+	tr -d '\r' <"$work/$1.log" | grep -qE "$2"
+}
+
+# guest_line NAME PATTERN: the last line of its console like that.
+guest_line() {
+	tr -d '\r' <"$work/$1.log" | grep -E "$2" | tail -n 1
+}
+
+# guest_stat FILE NAME: from a copy of /sys/kernel/tmem/stats in $work/share.
+guest_stat() {
+	sed -n "s/^$2 //p" "$work/share/$1"
+}
+
+# hog_field LINE KEY
+hog_field() {
+	grep -o "$2=[0-9.]*" <<<"$1" | head -n 1 | cut -d= -f2
+}
+
+# The end of a guest's console, as comments, for whoever reads a failure.
+guest_tail() {
+	tr -d '\r' <"$work/$1.log" | tail -n "${2:-25}" | sed "s/^/# $1: /"
+}
+
+# ---- comparing -----------------------------------------------------------
+
+above() {
+	[ -n "$1" ] && [ "$1" -gt "$2" ]
+}
+
+is() {
+	[ "$1" = "$2" ]
+}
+
+# In a script of its own: $work/NAME.sh from standard input.
+script() {
+	cat >"$work/$1.sh"
+	echo "$work/$1.sh"
+}
