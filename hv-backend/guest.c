@@ -196,6 +196,9 @@ static bool holds_persistent(struct guest *g)
  */
 static const char *peer_admit(struct guest *g, const struct peer *p)
 {
+	/* A VMM that reconnects at once may be seen here before its old end is. */
+	if (g->conn && vhost_backend_is_over(g->conn))
+		guest_disconnect(g);
 	if (g->conn)
 		return "already connected";
 	if (g->pidfd >= 0 && pidfd_has_exited(g->pidfd))

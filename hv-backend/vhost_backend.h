@@ -46,4 +46,7 @@ void vhost_backend_destroy(struct vhost_backend *v);
  */
 int  vhost_backend_input(struct vhost_backend *v, const char **why);
 
+/* True if the VMM has closed its end, whether or not all it sent was taken in. */
+bool vhost_backend_is_over(const struct vhost_backend *v);
+
 #endif
