@@ -18,7 +18,7 @@
 
 #define START_MS	20000	/* a sanitizer build on a busy machine is slow */
 #define STOP_MS		20000
-#define ARGS_MAX	64
+#define ARGS_MAX	160
 
 static void sleep_ms(unsigned ms)
 {
