@@ -34,8 +34,12 @@
 
 #define PAGES		4096u	/* of the busy runs */
 #define ROUNDS		3u
-#define ASLEEP_PAGES	400u
-#define ASLEEP_GAP_NS	1500000	/* longer than a worker spins */
+#define ASLEEP_PAGES	1000u
+/*
+ * Several times what a worker spins, so that it sleeps (kicks_per_op shows it);
+ * not so long that what is measured is how deep this machine's idle CPUs sleep.
+ */
+#define ASLEEP_GAP_NS	400000
 #define DEPTH		32u
 #define POOL		0u
 
