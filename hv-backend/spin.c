@@ -12,14 +12,14 @@ void spin_init(struct spin *s, uint64_t max_ns)
 	/* The mean starts where spinning begins to pay, so that it is tried. */
 	*s = (struct spin){
 		.max_ns = max_ns,
-		.gap_ns = max_ns / 2,
+		.gap_ns = max_ns,
 		.rest_ns = SPIN_REST_MIN_NS,
 	};
 }
 
 uint64_t spin_budget(const struct spin *s, uint64_t now)
 {
-	if (now < s->rest_until || s->gap_ns > s->max_ns / 2)
+	if (now < s->rest_until || s->gap_ns > s->max_ns)
 		return 0;
 	return s->max_ns;
 }

@@ -5,7 +5,9 @@
  * Owns:    the decision, as a function of what it was told; times in ns.
  * How:     two conditions, both needed:
  *            - work comes close together: the running mean of the gaps between
- *              end of work and next work is at most half the longest spin;
+ *              end of work and next work is at most the longest spin (it holds the
+ *              cost of a kick and of waking up while the worker sleeps, so it is
+ *              an upper bound of what spinning would see);
  *            - looking on has paid: after two spins in a row that found nothing,
  *              or one in which the thread lost its processor, there is none for
  *              a rest, which doubles each time up to SPIN_REST_MAX_NS and starts
@@ -22,7 +24,7 @@
 #include <stdint.h>
 
 #define SPIN_REST_MIN_NS	1000000ull
-#define SPIN_REST_MAX_NS	256000000ull
+#define SPIN_REST_MAX_NS	32000000ull
 #define SPIN_HITS		64u
 
 struct spin {
