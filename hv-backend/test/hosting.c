@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define ARGS_MAX	150
@@ -104,6 +106,63 @@ unsigned hosting_lines(const struct hosting *h, const char *guest)
 	char tag[96];
 
 	return daemon_log_count(&h->daemon, tag_of(guest, tag), "", 0);
+}
+
+/* ---- control socket --------------------------------------------------- */
+
+static FILE *control_open(const struct hosting *h)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	char path[DAEMON_PATH_MAX];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	FILE *f;
+
+	if (fd < 0)
+		return NULL;
+	strcpy(a.sun_path, daemon_path(&h->daemon, "control.sock", path));
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		close(fd);
+		return NULL;
+	}
+	f = fdopen(fd, "r+");
+	if (!f)
+		close(fd);
+	return f;
+}
+
+json_t *hosting_ask(const struct hosting *h, const char *request)
+{
+	FILE *f = control_open(h);
+	char *line = NULL;
+	size_t size = 0;
+	json_t *answer = NULL;
+
+	if (!f)
+		return NULL;
+	if (fprintf(f, "%s\n", request) > 0 && !fflush(f) && getline(&line, &size, f) > 0)
+		answer = json_loads(line, 0, NULL);
+	free(line);
+	fclose(f);
+	if (answer && !json_is_true(json_object_get(answer, "ok"))) {
+		json_decref(answer);
+		return NULL;
+	}
+	return answer;
+}
+
+long long hosting_number(const struct hosting *h, const char *guest, const char *key)
+{
+	char request[160];
+	json_t *answer, *value;
+	long long n = -1;
+
+	snprintf(request, sizeof(request), "{\"verb\":\"stats\",\"guest\":\"%s\"}", guest);
+	answer = hosting_ask(h, request);
+	value = json_object_get(json_array_get(json_object_get(answer, "guests"), 0), key);
+	if (json_is_integer(value))
+		n = json_integer_value(value);
+	json_decref(answer);
+	return n;
 }
 
 /* ---- the bystander ---------------------------------------------------- */

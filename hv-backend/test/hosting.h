@@ -12,6 +12,7 @@
 #ifndef HOSTING_H
 #define HOSTING_H
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -66,6 +67,15 @@ unsigned hosting_said(const struct hosting *h, const char *guest, const char *te
 
 /* Lines of the log that name the guest, now. */
 unsigned hosting_lines(const struct hosting *h, const char *guest);
+
+/*
+ * One request to the control socket, a JSON object.  The answer, to be released;
+ * NULL if there is none or it is not "ok".
+ */
+json_t *hosting_ask(const struct hosting *h, const char *request);
+
+/* The number `key` that "stats" reports of the guest; -1 if it has none. */
+long long hosting_number(const struct hosting *h, const char *guest, const char *key);
 
 /* A page that seed determines: mostly compressible, every 13th same-filled. */
 void page_fill(void *page, uint64_t seed);

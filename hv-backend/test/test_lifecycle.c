@@ -227,6 +227,16 @@ static pid_t vmm_fork(const char *guest, struct boot *boot, int *stay)
 	return pid;
 }
 
+static bool all_dropped(const char *guest)
+{
+	for (unsigned ms = 0; ms < 5000 * HOSTING_SLOW; ms += 5) {
+		if (hosting_number(&host, guest, "logical_bytes") == 0)
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
 /*
  * The persistent pages of a VMM that closed its connection stay for as long as
  * it lives, and go when it exits: another process that says the same nonce does
@@ -242,9 +252,15 @@ static void test_vmm_exits(void **state)
 	pid_t pid = vmm_fork("exits", &boot, &stay);
 
 	(void)state;
+	/* The connection has ended: the ephemeral half is gone, or about to go. */
+	for (unsigned ms = 0; ms < 5000 && hosting_number(&host, "exits", "logical_bytes") >
+				  (long long)PAGES * TMEMP_PAGE_SIZE; ms++)
+		usleep(1000);
+	assert_int_equal(hosting_number(&host, "exits", "logical_bytes"), PAGES * TMEMP_PAGE_SIZE);
 	close(stay);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
+	assert_true(all_dropped("exits"));
 	assert_int_equal(front_create(&f, &c), 0);
 	f->nonce = boot.nonce;
 	assert_int_equal(front_connect(f), 0);
@@ -336,6 +352,59 @@ static void test_put_replaces(void **state)
 		assert_int_equal(get(f, PERSISTENT, n, n + 5000), TMEMP_OK);
 		assert_int_equal(get(f, EPHEMERAL, n, n + 6000), TMEMP_OK);
 	}
+	front_destroy(f);
+}
+
+/* ---- what the administrator does --------------------------------------- */
+
+static void ask(const char *request)
+{
+	json_t *answer = hosting_ask(&host, request);
+
+	assert_non_null(answer);
+	json_decref(answer);
+}
+
+/* Frozen: a put is refused and flushes its key; all else goes on. */
+static void test_frozen(void **state)
+{
+	struct front *f = open_guest("one", 1);
+
+	(void)state;
+	fill(f);
+	ask("{\"verb\":\"freeze\",\"guest\":\"one\"}");
+	assert_int_equal(put(f, PERSISTENT, 1, 9), TMEMP_REFUSED_FROZEN);
+	assert_int_equal(get(f, PERSISTENT, 1, 0), TMEMP_MISS);
+	assert_int_equal(get(f, PERSISTENT, 2, 2), TMEMP_OK);
+	assert_int_equal(get(f, EPHEMERAL, 2, 1002), TMEMP_OK);
+	assert_int_equal(front_pool_create(f, 5, 0), TMEMP_OK);
+	assert_int_equal(front_pool_destroy(f, 5, NULL), TMEMP_OK);
+	ask("{\"verb\":\"thaw\",\"guest\":\"one\"}");
+	assert_int_equal(put(f, PERSISTENT, 1, 9), TMEMP_OK);
+	assert_int_equal(get(f, PERSISTENT, 1, 9), TMEMP_OK);
+	front_destroy(f);
+}
+
+/* A refused put leaves no older page readable, and takes nothing else away. */
+static void test_quota(void **state)
+{
+	struct front *f = open_guest("quota", 1);
+	int status = TMEMP_OK;
+	uint64_t taken = 0;
+
+	(void)state;
+	make_pools(f);
+	while (status == TMEMP_OK && taken < 4000) {
+		status = put(f, PERSISTENT, taken, taken + 1);
+		taken += status == TMEMP_OK;
+	}
+	assert_int_equal(status, TMEMP_REFUSED_QUOTA);
+	assert_int_equal(get(f, PERSISTENT, taken, 0), TMEMP_MISS);
+	for (uint64_t n = 0; n < taken; n++)
+		assert_int_equal(get(f, PERSISTENT, n, n + 1), TMEMP_OK);
+	/* Nothing is left of a key whose new page was refused. */
+	status = put(f, PERSISTENT, 0, 7);
+	assert_int_equal(get(f, PERSISTENT, 0, 7), status == TMEMP_OK ? TMEMP_OK : TMEMP_MISS);
 	front_destroy(f);
 }
 
@@ -452,11 +521,17 @@ static int after_each(void **state)
 
 static int setup(void **state)
 {
-	static const char *const guests[] = { "bystander", "one", "exits", "other", NULL };
+	static const char *const guests[] = { "bystander", "one", "exits", "other", "quota", NULL };
+	json_t *answer;
 
 	(void)state;
 	if (hosting_start(&host, guests, NULL))
 		return -1;
+	answer = hosting_ask(&host, "{\"verb\":\"set\",\"guest\":\"quota\","
+				    "\"values\":{\"persistent_max\":1048576}}");
+	if (!answer)
+		return -1;
+	json_decref(answer);
 	return hosting_bystander_start(&host, "bystander");
 }
 
@@ -481,6 +556,8 @@ int main(void)
 		guest_test(test_other_vmm),
 		guest_test(test_replay),
 		guest_test(test_put_replaces),
+		guest_test(test_frozen),
+		guest_test(test_quota),
 		guest_test(test_destroy_is_a_barrier),
 		guest_test(test_event_is_parked),
 		guest_test(test_event_at_the_end),
