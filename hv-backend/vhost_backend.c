@@ -609,22 +609,29 @@ static int header_check(struct vhost_backend *v)
 	return 0;
 }
 
+/*
+ * Asked after the message was handled: User-mode Linux wants its answer to the
+ * very message that makes acknowledgements part of the protocol.
+ */
+static bool ack_wanted(const struct vhost_backend *v, const struct line *l)
+{
+	return !l->answers && v->m.h.flags & VHOST_USER_NEED_REPLY &&
+	       v->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);
+}
+
 static int message_handle(struct vhost_backend *v)
 {
 	const struct line *l = line_of(v);
 	struct message *m = &v->m;
-	bool ack;
 	int err;
 
 	if (!l)
 		return -EPROTO;
-	ack = !l->answers && m->h.flags & VHOST_USER_NEED_REPLY &&
-	      v->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);
 	if (m->fds < l->fds_min || m->fds > l->fds_max)
 		err = refuse(v, "message with wrong number of descriptors");
 	else
 		err = l->handle(v, m);
-	if (ack) {
+	if (ack_wanted(v, l)) {
 		const char *why = v->why;
 		int sent = answer_u64(v, err ? 1 : 0);
 
