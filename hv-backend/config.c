@@ -44,6 +44,9 @@ static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL
 static const char *const dedups[] = { "off", "client", "host", NULL };
 static const char *const codecs[] = { "lzo", "lz4", "zstd", NULL };
 static const char *const stores[] = { "many", "two", NULL };
+static const char *const transports[] = {
+	[HV_VHOST_USER] = "vhost-user", [HV_IVSHMEM] = "ivshmem", NULL,
+};
 
 static const struct field daemon_fields[] = {
 	{ "run-dir", KIND_TEXT, FIELD(struct config, run_dir), 1, CONFIG_PATH_MAX, NULL },
@@ -74,8 +77,15 @@ static const struct field quota_fields[] = {
 	{ .name = NULL },
 };
 
-static const struct field socket_field = {
-	"socket", KIND_TEXT, FIELD(struct config_guest, socket), 1, CONFIG_SOCKET_MAX, NULL
+enum { GUEST_SOCKET, GUEST_TRANSPORT };
+
+static const struct field guest_fields[] = {
+	[GUEST_SOCKET] = { "socket", KIND_TEXT, FIELD(struct config_guest, socket), 1,
+			   CONFIG_SOCKET_MAX, NULL },
+	[GUEST_TRANSPORT] = { "transport", KIND_CHOICE, FIELD(struct config_guest, transport), 0, 0,
+			      transports },
+	{ "region", KIND_SIZE, FIELD(struct config_guest, region), 0, UINT64_C(1) << 40, NULL },
+	{ .name = NULL },
 };
 
 const struct config_option config_options[] = {
@@ -269,7 +279,8 @@ static struct config_guest *guest_get(struct config *c, const char *name, struct
 	return g;
 }
 
-int config_guest_flag(struct config *c, const char *text, struct config_error *e)
+int config_guest_flag(struct config *c, const char *text, enum hv_transport transport,
+		      struct config_error *e)
 {
 	const char *colon = strchr(text, ':');
 	char name[TMEM_NAME_MAX + 1];
@@ -279,14 +290,18 @@ int config_guest_flag(struct config *c, const char *text, struct config_error *e
 	g = guest_get(c, name, e);
 	if (!g)
 		return -EINVAL;
-	return colon ? field_set(&socket_field, g, colon + 1, e) : 0;
+	if (transport != HV_VHOST_USER)
+		g->transport = transport;
+	return colon ? field_set(&guest_fields[GUEST_SOCKET], g, colon + 1, e) : 0;
 }
 
 /* ---- the file ---------------------------------------------------------- */
 
+#define SEEN_GUEST 24
+
 /*
  * seen has bit i set  <=>  field i of the section was given.  Guests' bits: the
- * quota's fields in order, then the socket.
+ * quota's fields in order, then, from SEEN_GUEST on, the others.
  */
 struct parser {
 	struct config *c;
@@ -400,9 +415,10 @@ static int guest_option(struct parser *p, const char *name, const char *value)
 	const struct field *f;
 	int err;
 
-	if (!strcmp(name, socket_field.name)) {
-		err = mark_seen(p, 31, name);
-		return err ? err : field_set(&socket_field, g, value, p->e);
+	f = field_find(guest_fields, name);
+	if (f) {
+		err = mark_seen(p, SEEN_GUEST + (unsigned)(f - guest_fields), name);
+		return err ? err : field_set(f, g, value, p->e);
 	}
 	f = field_find(quota_fields, name);
 	if (!f)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "hv.h"
 #include "log.h"
 #include "tmem.h"
 
@@ -23,6 +24,8 @@
 struct config_guest {
 	char name[TMEM_NAME_MAX];
 	char socket[CONFIG_SOCKET_MAX];	/* after config_finish never empty */
+	enum hv_transport transport;
+	uint64_t region;		/* bytes of the shared region, 0: default */
 	struct tmem_quota quota;
 };
 
@@ -67,8 +70,12 @@ int config_read_stream(struct config *c, FILE *stream, const char *file, struct 
 /* Set one option of [tmemd].  -EINVAL. */
 int config_set(struct config *c, const char *name, const char *value, struct config_error *e);
 
-/* NAME or NAME:SOCKET; adds the guest or, if it is there, sets its socket. */
-int config_guest_flag(struct config *c, const char *text, struct config_error *e);
+/*
+ * NAME or NAME:SOCKET; adds the guest or, if it is there, sets its socket.  The
+ * file's transport stays where transport is the default, HV_VHOST_USER.
+ */
+int config_guest_flag(struct config *c, const char *text, enum hv_transport transport,
+		      struct config_error *e);
 
 /* Fill in what follows from other options and check how they go together.  -EINVAL. */
 int config_finish(struct config *c, struct config_error *e);

@@ -21,7 +21,7 @@
 
 #include "guest.h"
 #include "log.h"
-#include "vhost_backend.h"
+#include "transport.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -32,12 +32,16 @@ struct guest {
 	char name[TMEM_NAME_MAX];
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	enum hv_transport transport;
+	const struct transport_ops *ops;	/* of transport */
+	uint64_t region;
 	struct tmem_client *client;
 
 	int listener;
 	struct loop_source *listening;
 
-	struct vhost_backend *conn;	/* NULL: nobody connected */
+	void *kit;			/* for the next connection; NULL: none made */
+	void *conn;			/* NULL: nobody connected */
+	int socket;			/* conn's, while there is one */
 	struct loop_source *talking;
 
 	pid_t vmm;			/* 0: none, or not known */
@@ -132,6 +136,21 @@ static int vmm_watch(struct guest *g, const struct peer *p)
 
 /* ---- connections ------------------------------------------------------------- */
 
+/* Have what the next connection needs, before anybody can ask for it. */
+static int kit_ready(struct guest *g)
+{
+	if (g->kit || !g->ops->kit_create)
+		return 0;
+	return g->ops->kit_create(&g->kit, g->set.count, g->region);
+}
+
+static void kit_drop(struct guest *g)
+{
+	if (g->kit)
+		g->ops->kit_destroy(g->kit);
+	g->kit = NULL;
+}
+
 /* The end of a connection, for whatever reason; the VMM may still live. */
 static void guest_disconnect(struct guest *g)
 {
@@ -139,11 +158,13 @@ static void guest_disconnect(struct guest *g)
 		return;
 	loop_remove(g->talking);
 	g->talking = NULL;
-	vhost_backend_destroy(g->conn);
+	g->ops->disconnect(g->conn);
 	g->conn = NULL;
 	session_end(&g->set.session);
 	if (g->pidfd < 0)
 		vmm_forget(g);
+	/* Should this fail, it is tried once more when somebody connects. */
+	kit_ready(g);
 }
 
 static void guest_fail(struct guest *g, const char *why)
@@ -173,13 +194,21 @@ static void on_message(void *arg, uint32_t events)
 	int err;
 
 	(void)events;
-	err = vhost_backend_input(g->conn, &why);
+	err = g->ops->input(g->conn, &why);
 	if (err == -ECONNRESET) {
 		log_guest(LOG_LEVEL_INFO, g->name, "%s", why);
 		guest_disconnect(g);
 	} else if (err) {
 		guest_fail(g, why);
 	}
+}
+
+/* The peer has closed its end, seen or not. */
+static bool socket_is_over(int socket)
+{
+	struct pollfd p = { .fd = socket, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) == 1;
 }
 
 static bool holds_persistent(struct guest *g)
@@ -197,7 +226,7 @@ static bool holds_persistent(struct guest *g)
 static const char *peer_admit(struct guest *g, const struct peer *p)
 {
 	/* A VMM that reconnects at once may be seen here before its old end is. */
-	if (g->conn && vhost_backend_is_over(g->conn))
+	if (g->conn && socket_is_over(g->socket))
 		guest_disconnect(g);
 	if (g->conn)
 		return "already connected";
@@ -211,14 +240,25 @@ static const char *peer_admit(struct guest *g, const struct peer *p)
 	return NULL;
 }
 
+static void turn_away(struct guest *g, int socket)
+{
+	if (g->ops->turn_away)
+		g->ops->turn_away(socket);
+	close(socket);
+}
+
 static int guest_connect(struct guest *g, int socket, struct peer *p)
 {
-	int err = vhost_backend_create(&g->conn, &g->set, socket);
+	int err = kit_ready(g);
 
+	if (!err)
+		err = g->ops->connect(&g->conn, g->env.loop, &g->set, socket, g->kit);
 	if (err) {
-		close(socket);
+		turn_away(g, socket);
 		goto no_conn;
 	}
+	g->kit = NULL;
+	g->socket = socket;
 	err = loop_add(g->env.loop, socket, EPOLLIN, on_message, g, &g->talking);
 	if (err)
 		goto no_loop;
@@ -239,7 +279,7 @@ no_watch:
 	loop_remove(g->talking);
 	g->talking = NULL;
 no_loop:
-	vhost_backend_destroy(g->conn);
+	g->ops->disconnect(g->conn);
 	g->conn = NULL;
 no_conn:
 	return err;
@@ -254,7 +294,7 @@ static void guest_accept(struct guest *g, int socket)
 	if (why) {
 		log_guest(LOG_LEVEL_WARN, g->name, "connection by process %d refused: %s",
 			  (int)p.pid, why);
-		close(socket);
+		turn_away(g, socket);
 	} else {
 		err = guest_connect(g, socket, &p);
 		if (err)
@@ -384,10 +424,16 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 		return -ENOMEM;
 	g->env = *env;
 	g->transport = c->transport;
+	g->ops = transport_of(c->transport);
+	g->region = c->region;
 	g->pidfd = -1;
 	strcpy(g->name, c->name);
 	strcpy(g->path, c->socket);
 	err = client_open(g, &c->quota);
+	if (err)
+		goto no_client;
+	queue_set_init(&g->set, queues, worker, g->client, env->failed, env->failed_arg);
+	err = kit_ready(g);
 	if (err)
 		goto no_listener;
 	err = socket_listen(g);
@@ -396,7 +442,6 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	err = loop_add(env->loop, g->listener, EPOLLIN | EPOLLET, on_connection, g, &g->listening);
 	if (err)
 		goto no_loop;
-	queue_set_init(&g->set, queues, worker, g->client, env->failed, env->failed_arg);
 	*out = g;
 	return 0;
 
@@ -404,6 +449,9 @@ no_loop:
 	close(g->listener);
 	unlink(g->path);
 no_listener:
+	kit_drop(g);
+	queue_set_fini(&g->set);
+no_client:
 	client_close(g);
 	free(g);
 	return err;
@@ -416,6 +464,7 @@ void guest_destroy(struct guest *g)
 	unlink(g->path);
 	guest_disconnect(g);
 	vmm_forget(g);
+	kit_drop(g);
 	/*
 	 * Every ring is stopped and forgotten by its worker, and no new one can come
 	 * without a listener: nobody is inside a call with the client.

@@ -29,12 +29,13 @@ int  hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct 
 /* Close every guest, stop the workers. */
 void hv_destroy(struct hv *h);
 
-enum hv_transport { HV_VHOST_USER };
+enum hv_transport { HV_VHOST_USER, HV_IVSHMEM };
 
 struct hv_guest_config {
 	const char *name;		/* also the client's name in the core */
 	const char *socket;		/* path of the socket to listen on */
 	enum hv_transport transport;
+	uint64_t region;		/* bytes of the shared region; 0: default; HV_IVSHMEM only */
 	struct tmem_quota quota;
 };
 

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FLAG_CONFIG = 256, FLAG_GUEST, FLAG_HELP, FLAG_VERSION, FLAG_OPTION };
+enum { FLAG_CONFIG = 256, FLAG_GUEST, FLAG_GUEST_IVSHMEM, FLAG_HELP, FLAG_VERSION, FLAG_OPTION };
 
 #define FLAGS_MAX	32
 
@@ -24,6 +24,7 @@ static void flags_build(struct option flags[FLAGS_MAX])
 	static const struct option own[] = {
 		{ "config", required_argument, NULL, FLAG_CONFIG },
 		{ "guest", required_argument, NULL, FLAG_GUEST },
+		{ "guest-ivshmem", required_argument, NULL, FLAG_GUEST_IVSHMEM },
 		{ "help", no_argument, NULL, FLAG_HELP },
 		{ "version", no_argument, NULL, FLAG_VERSION },
 	};
@@ -68,7 +69,9 @@ static int flags_apply(int argc, char *const argv[], const struct option *flags,
 	optind = 0;
 	while (!err && (flag = getopt_long(argc, argv, "", flags, &index)) != -1) {
 		if (flag == FLAG_GUEST)
-			err = config_guest_flag(c, optarg, e);
+			err = config_guest_flag(c, optarg, HV_VHOST_USER, e);
+		else if (flag == FLAG_GUEST_IVSHMEM)
+			err = config_guest_flag(c, optarg, HV_IVSHMEM, e);
 		else if (flag == FLAG_OPTION)
 			err = config_set(c, flags[index].name, optarg, e);
 	}
@@ -104,7 +107,9 @@ void options_help(void)
 	printf("Usage: tmemd [OPTION]...\n"
 	       "Hold pages of virtual machines in compressed memory of this host.\n\n"
 	       "  --config FILE              read this file (%s)\n"
-	       "  --guest NAME[:SOCKET]      serve a guest; may be given several times\n",
+	       "  --guest NAME[:SOCKET]      serve a guest; may be given several times\n"
+	       "  --guest-ivshmem NAME[:SOCKET]\n"
+	       "                             the same over ivshmem-doorbell\n",
 	       CONFIG_DEFAULT_FILE);
 	for (const struct config_option *o = config_options; o->name; o++) {
 		snprintf(flag, sizeof(flag), "--%s %s", o->name, o->value);

@@ -148,6 +148,7 @@ static const char *const state_names[] = {
 
 static const char *const transport_names[] = {
 	[HV_VHOST_USER] = "vhost-user",
+	[HV_IVSHMEM] = "ivshmem",
 };
 
 /* major << 16 | minor << 8 | patch as text, null before HELLO. */

@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -757,13 +756,6 @@ int vhost_backend_input(struct vhost_backend *v, const char **why)
 	if (err)
 		*why = failure_text(v, err);
 	return err;
-}
-
-bool vhost_backend_is_over(const struct vhost_backend *v)
-{
-	struct pollfd p = { .fd = v->socket, .events = POLLRDHUP };
-
-	return poll(&p, 1, 0) == 1;
 }
 
 /* ---- life ------------------------------------------------------------------------- */

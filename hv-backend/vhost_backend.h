@@ -24,8 +24,6 @@
 #ifndef HV_VHOST_BACKEND_H
 #define HV_VHOST_BACKEND_H
 
-#include <stdbool.h>
-
 #include "queue.h"
 
 struct vhost_backend;
@@ -45,8 +43,5 @@ void vhost_backend_destroy(struct vhost_backend *v);
  * closed it.
  */
 int  vhost_backend_input(struct vhost_backend *v, const char **why);
-
-/* True if the VMM has closed its end, whether or not all it sent was taken in. */
-bool vhost_backend_is_over(const struct vhost_backend *v);
 
 #endif

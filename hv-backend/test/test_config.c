@@ -255,21 +255,27 @@ static void guest_names_of_63_bytes_fit(void **state)
 
 static void flags_stand_over_the_file(void **state)
 {
-	static const char text[] = "[tmemd]\nworkers = 3\n[guest a]\nweight = 5\n";
+	static const char text[] = "[tmemd]\nworkers = 3\n[guest a]\nweight = 5\n"
+				   "[guest c]\ntransport = ivshmem\nregion = 16M\n";
 	struct config c;
 	struct config_error e;
 
 	(void)state;
 	assert_int_equal(read_text(&c, text, sizeof(text) - 1, &e), 0);
 	assert_int_equal(config_set(&c, "workers", "7", &e), 0);
-	assert_int_equal(config_guest_flag(&c, "a:/tmp/x.sock", &e), 0);
-	assert_int_equal(config_guest_flag(&c, "b", &e), 0);
+	assert_int_equal(config_guest_flag(&c, "a:/tmp/x.sock", HV_VHOST_USER, &e), 0);
+	assert_int_equal(config_guest_flag(&c, "b", HV_IVSHMEM, &e), 0);
+	assert_int_equal(config_guest_flag(&c, "c", HV_VHOST_USER, &e), 0);
 	assert_int_equal(config_finish(&c, &e), 0);
 	assert_int_equal(c.workers, 7);
-	assert_int_equal(c.guest_count, 2);
+	assert_int_equal(c.guest_count, 3);
 	assert_int_equal(c.guests[0].quota.weight, 5);
 	assert_string_equal(c.guests[0].socket, "/tmp/x.sock");
-	assert_string_equal(c.guests[1].socket, "/run/tmemd/b.sock");
+	assert_int_equal(c.guests[0].transport, HV_VHOST_USER);
+	assert_int_equal(c.guests[1].transport, HV_IVSHMEM);
+	assert_int_equal(c.guests[1].region, 16 << 20);
+	assert_string_equal(c.guests[2].socket, "/run/tmemd/b.sock");
+	assert_int_equal(c.guests[2].transport, HV_IVSHMEM);
 	config_free(&c);
 }
 
@@ -284,9 +290,9 @@ static void flags_are_refused_with_a_reason(void **state)
 	assert_string_equal(e.text, "poll-us: 5000 is out of range, 0 to 1000");
 	assert_int_equal(config_set(&c, "colour", "red", &e), -EINVAL);
 	assert_string_equal(e.text, "colour: no such option");
-	assert_int_equal(config_guest_flag(&c, "a/b", &e), -EINVAL);
-	assert_int_equal(config_guest_flag(&c, ":/tmp/x", &e), -EINVAL);
-	assert_int_equal(config_guest_flag(&c, "a:", &e), -EINVAL);
+	assert_int_equal(config_guest_flag(&c, "a/b", HV_VHOST_USER, &e), -EINVAL);
+	assert_int_equal(config_guest_flag(&c, ":/tmp/x", HV_VHOST_USER, &e), -EINVAL);
+	assert_int_equal(config_guest_flag(&c, "a:", HV_VHOST_USER, &e), -EINVAL);
 	assert_string_equal(e.text, "socket: is empty");
 	config_free(&c);
 }

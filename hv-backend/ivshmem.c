@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ivshmem.c - the guest's wishes, carried out.
+ *
+ * Doorbell 0 is watched level-triggered and read without blocking: VMMs change
+ * the flags of eventfds they share.  A queue's doorbell is its worker's, which
+ * watches it edge-triggered and never reads it.
+ *
+ *      .------------- doorbell 0 -------------.
+ *      |                                      v
+ *   [watching] <--- HOLD_MS passed --- [holding: doorbell 0 not watched]
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "ivshmem.h"
+#include "worker.h"
+
+#define HOLD_MS	10	/* between two wishes carried out */
+
+/*
+ *   running  equals  attached != 0 and every ring was started
+ *   watched = doorbells of queues that their workers watch
+ */
+struct ivshmem {
+	struct queue_set *set;
+	int socket;
+	struct ivshmem_region *region;
+	struct tmemp_ivshmem_guest *wish;	/* in the region */
+	struct tmemp_ivshmem_host *answer;	/* in the region; written only */
+	uint32_t attached;			/* private: the wish carried out */
+	bool running;
+	unsigned watched;
+	int timer;
+	struct loop_source *doorbell_source, *timer_source;
+};
+
+static void guest_interrupt(struct ivshmem *v, unsigned vector)
+{
+	eventfd_write(v->region->to_guest[vector], 1);
+}
+
+/* ---- rings ------------------------------------------------------------------ */
+
+static struct queue_place ring_place(const struct ivshmem *v, unsigned index)
+{
+	const struct tmemp_ivshmem_header *h = &v->region->layout;
+	uint64_t at = le64toh(h->rings) + (uint64_t)index * le32toh(h->ring_stride);
+
+	return (struct queue_place){
+		.num = le32toh(h->ring_size),
+		.desc = at,
+		.avail = at + le32toh(h->avail),
+		.used = at + le32toh(h->used),
+	};
+}
+
+static void rings_clear(struct ivshmem *v)
+{
+	const struct tmemp_ivshmem_header *h = &v->region->layout;
+	uint64_t bytes = (uint64_t)v->set->count * le32toh(h->ring_stride);
+
+	memset(memmap_pointer(&v->set->mem, MEMMAP_GUEST, le64toh(h->rings), bytes), 0, bytes);
+}
+
+static void rings_stop(struct ivshmem *v)
+{
+	for (unsigned i = 0; i < v->set->count; i++) {
+		struct queue *q = &v->set->queue[i];
+
+		queue_stop(q);
+		worker_forget(q->worker, q);
+	}
+	v->running = false;
+}
+
+/* The places are ours and lie in the region: no start can fail. */
+static void rings_start(struct ivshmem *v, uint64_t features)
+{
+	rings_clear(v);
+	for (unsigned i = 0; i < v->set->count; i++) {
+		struct queue_place place = ring_place(v, i);
+		struct queue *q = &v->set->queue[i];
+
+		queue_start(q, &place, features);
+		worker_activate(q->worker, q, false);
+	}
+	v->running = true;
+}
+
+/* ---- wishes ----------------------------------------------------------------- */
+
+static void wish_look(struct ivshmem *v)
+{
+	uint32_t wish = le32toh(__atomic_load_n(&v->wish->attach, __ATOMIC_ACQUIRE));
+	uint64_t features = le64toh(__atomic_load_n(&v->wish->features, __ATOMIC_RELAXED));
+
+	if (wish == v->attached)
+		return;
+	if (v->running)
+		rings_stop(v);
+	if (wish)
+		rings_start(v, features & le64toh(v->region->layout.features));
+	v->attached = wish;
+	/* Cleared rings before the answer that lets the guest use them. */
+	__atomic_store_n(&v->answer->attached, htole32(wish), __ATOMIC_RELEASE);
+	guest_interrupt(v, 0);
+}
+
+static void hold_begin(struct ivshmem *v)
+{
+	struct itimerspec in = { .it_value.tv_nsec = HOLD_MS * 1000000l };
+
+	/* Should the timer fail, the guest is just not held back. */
+	if (!timerfd_settime(v->timer, 0, &in, NULL))
+		loop_modify(v->doorbell_source, 0);
+}
+
+static void on_doorbell(void *arg, uint32_t events)
+{
+	struct ivshmem *v = arg;
+	eventfd_t n;
+
+	(void)events;
+	eventfd_read(v->region->to_host[0], &n);
+	wish_look(v);
+	hold_begin(v);
+}
+
+static void on_timer(void *arg, uint32_t events)
+{
+	struct ivshmem *v = arg;
+	uint64_t n;
+	ssize_t got = read(v->timer, &n, sizeof(n));
+
+	(void)events;
+	if (got == (ssize_t)sizeof(n))
+		loop_modify(v->doorbell_source, EPOLLIN);
+}
+
+int ivshmem_input(struct ivshmem *v, const char **why)
+{
+	char byte;
+	ssize_t n = recv(v->socket, &byte, 1, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n > 0) {
+		*why = "data on an ivshmem connection, where a VMM sends none";
+		return -EPROTO;
+	}
+	*why = "connection closed by the VMM";
+	return -ECONNRESET;
+}
+
+void ivshmem_turn_away(int socket)
+{
+	ivshmem_number_send(socket, -1, -1);
+}
+
+/* ---- life ------------------------------------------------------------------- */
+
+static int memory_map(struct memmap *m, void *arg)
+{
+	const struct ivshmem_region *r = arg;
+	struct memmap_spec spec = { .guest = 0, .size = r->used, .user = 0, .offset = 0 };
+
+	return memmap_add(m, &spec, r->memory);
+}
+
+static int memory_drop(struct memmap *m, void *arg)
+{
+	(void)arg;
+	memmap_clear(m);
+	return 0;
+}
+
+static int doorbells_watch(struct ivshmem *v)
+{
+	for (unsigned i = 0; i < v->set->count; i++) {
+		struct queue *q = &v->set->queue[i];
+		int err = worker_watch(q->worker, q, v->region->to_host[1 + i]);
+
+		if (err)
+			return err;
+		v->watched++;
+		queue_call_set(q, v->region->to_guest[1 + i]);
+	}
+	return 0;
+}
+
+static void doorbells_forget(struct ivshmem *v)
+{
+	for (unsigned i = 0; i < v->watched; i++) {
+		struct queue *q = &v->set->queue[i];
+
+		worker_unwatch(q->worker, v->region->to_host[1 + i]);
+		worker_forget(q->worker, q);
+		queue_call_set(q, -1);
+	}
+}
+
+static int control_watch(struct ivshmem *v, struct loop *l)
+{
+	int err;
+
+	v->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (v->timer < 0)
+		return -errno;
+	err = loop_add(l, v->timer, EPOLLIN, on_timer, v, &v->timer_source);
+	if (err)
+		return err;
+	return loop_add(l, v->region->to_host[0], EPOLLIN, on_doorbell, v, &v->doorbell_source);
+}
+
+static void control_forget(struct ivshmem *v)
+{
+	if (v->doorbell_source)
+		loop_remove(v->doorbell_source);
+	if (v->timer_source)
+		loop_remove(v->timer_source);
+	if (v->timer >= 0)
+		close(v->timer);
+}
+
+/* Undo what ivshmem_create() has done so far. */
+static void ivshmem_undo(struct ivshmem *v)
+{
+	control_forget(v);
+	doorbells_forget(v);
+	queue_set_memory(v->set, memory_drop, NULL);
+	free(v);
+}
+
+int ivshmem_create(struct ivshmem **out, struct loop *l, struct queue_set *set, int socket,
+		   struct ivshmem_region *region)
+{
+	struct ivshmem *v = calloc(1, sizeof(*v));
+	int err;
+
+	if (!v)
+		return -ENOMEM;
+	v->set = set;
+	v->socket = socket;
+	v->region = region;
+	v->timer = -1;
+	err = queue_set_memory(set, memory_map, region);
+	if (err)
+		goto fail;
+	v->wish = memmap_pointer(&set->mem, MEMMAP_GUEST, TMEMP_IVSHMEM_GUEST_AT,
+				 sizeof(*v->wish));
+	v->answer = memmap_pointer(&set->mem, MEMMAP_GUEST, TMEMP_IVSHMEM_HOST_AT,
+				   sizeof(*v->answer));
+	err = doorbells_watch(v);
+	if (!err)
+		err = control_watch(v, l);
+	/* Last: from here on the VMM waits for nothing more of us. */
+	if (!err)
+		err = ivshmem_region_send(region, socket);
+	if (err)
+		goto fail;
+	*out = v;
+	return 0;
+
+fail:
+	ivshmem_undo(v);
+	return err;
+}
+
+void ivshmem_destroy(struct ivshmem *v)
+{
+	int socket = v->socket;
+	struct ivshmem_region *region = v->region;
+
+	if (v->running)
+		rings_stop(v);
+	__atomic_store_n(&v->answer->state, htole32(TMEMP_IVSHMEM_GONE), __ATOMIC_RELEASE);
+	guest_interrupt(v, 0);
+	ivshmem_undo(v);
+	close(socket);
+	ivshmem_region_destroy(region);
+}
