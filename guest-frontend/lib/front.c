@@ -7,6 +7,7 @@
  *          guest's does when its host process restarts.
  * Must not: look into a ring.
  */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -90,6 +91,7 @@ static int memory_create(struct front *f)
 static int queue_create(struct front *f, unsigned i)
 {
 	struct front_queue *q = &f->queue[i];
+	struct front_queue_place at;
 
 	q->front = f;
 	q->index = i;
@@ -98,7 +100,8 @@ static int queue_create(struct front *f, unsigned i)
 	q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->kick < 0 || q->call < 0)
 		return -errno;
-	return front_queue_init(q);
+	at = front_queue_place(q);
+	return front_queue_init(q, &at);
 }
 
 static bool config_valid(const struct front_config *c)
@@ -120,13 +123,14 @@ int front_create(struct front **out, const struct front_config *config)
 		return -ENOMEM;
 	f->config = *config;
 	f->socket = f->backend = f->rings.fd = f->data.fd = -1;
+	f->control_kick = f->control_call = -1;
 	for (unsigned i = 0; i < FRONT_MAX_QUEUES; i++)
 		f->queue[i].kick = f->queue[i].call = -1;
 	f->config.socket = strdup(config->socket);
 	if (!f->config.socket)
 		goto fail;
-	r = memory_create(f);
-	for (unsigned i = 0; i < config->queues && !r; i++)
+	r = config->ivshmem ? 0 : memory_create(f);
+	for (unsigned i = 0; i < config->queues && !r && !config->ivshmem; i++)
 		r = queue_create(f, i);
 	if (r)
 		goto fail;
@@ -151,8 +155,11 @@ void front_destroy(struct front *f)
 		close_fd(&f->queue[i].kick);
 		close_fd(&f->queue[i].call);
 	}
+	close_fd(&f->control_kick);
+	close_fd(&f->control_call);
 	region_destroy(&f->rings);
-	region_destroy(&f->data);
+	if (!f->config.ivshmem)
+		region_destroy(&f->data);
 	free((char *)f->config.socket);
 	free(f);
 }
@@ -357,10 +364,24 @@ int front_queue_stop(struct front_queue *q, uint16_t *base)
 	return 0;
 }
 
+static int ivshmem_connect(struct front *f)
+{
+	int r = front_ivshmem_dial(f);
+
+	if (!r)
+		r = front_ivshmem_attach(f, le32toh(front_ivshmem_host(f)->attached) + 1);
+	if (r)
+		front_disconnect(f);
+	return r;
+}
+
 int front_connect(struct front *f)
 {
-	int r = front_dial(f);
+	int r;
 
+	if (f->config.ivshmem)
+		return ivshmem_connect(f);
+	r = front_dial(f);
 	if (r)
 		return r;
 	r = front_negotiate(f);

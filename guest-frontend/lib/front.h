@@ -7,6 +7,7 @@
  * How:     three layers, each usable without the one above it, so that a test
  *          can be a perfect guest or a malicious one at any level:
  *            front_vhost_*    vhost-user messages            (vhost.c)
+ *            front_ivshmem_*  handshake and region           (ivshmem.c)
  *            front_*          memory and connection          (front.c)
  *            front_queue_*    descriptors and indices        (queue.c)
  *            front_put, ...   requests of the tmem protocol  (request.c)
@@ -19,6 +20,8 @@
  *   rings   one descriptor table, available and used ring for each queue
  *   data    for each slot of each queue one page, and a block with request,
  *           response and indirect table
+ *
+ * Over ivshmem both are the host's region, and an address is an offset in it.
  *
  * A slot is a place for one request.  Queue size n has n slots where chains are
  * indirect, n / 3 otherwise; slot i always uses the same descriptors, so there
@@ -41,6 +44,7 @@
 #include <stdint.h>
 
 #include "tmemp.h"
+#include "tmemp_ivshmem.h"
 #include "tmemp_ring.h"
 #include "vhost_user.h"
 
@@ -54,6 +58,7 @@ struct front_config {
 	bool event_idx;		/* use it where offered */
 	bool indirect;		/* use it where offered */
 	bool mem_slots;		/* ADD_MEM_REG instead of SET_MEM_TABLE */
+	bool ivshmem;		/* the socket is an ivshmem server's; queue_size is the host's */
 	uint64_t spin_ns;	/* look for a completion this long before sleeping */
 	unsigned timeout_ms;	/* bound of every wait */
 };
@@ -92,6 +97,8 @@ struct front_queue {
 	struct front *front;
 	unsigned index;
 	unsigned size;			/* descriptors */
+	unsigned room;			/* requests that memory has room for */
+	uint64_t ring_bytes;
 	struct tmemp_desc *desc;	/* in guest memory, like the next two */
 	struct tmemp_avail *avail;
 	struct tmemp_used *used;
@@ -121,6 +128,8 @@ struct front {
 	unsigned queues;		/* in use */
 	bool indirect, event_idx;	/* in use */
 	struct front_region rings, data;
+	int control_kick, control_call;	/* ivshmem: doorbell and interrupt 0; -1 */
+	struct tmemp_ivshmem_header *region;	/* ivshmem: where the region starts */
 	struct front_queue queue[FRONT_MAX_QUEUES];
 	uint64_t nonce;			/* what HELLO says; drawn at front_create */
 	uint64_t epoch;			/* what requests carry; from HELLO */
@@ -173,10 +182,31 @@ int front_vhost_set(struct front *f, uint32_t request, const void *payload, uint
 int front_vhost_set_u64(struct front *f, uint32_t request, uint64_t value);
 int front_vhost_get_u64(struct front *f, uint32_t request, uint64_t *value);
 
+/* ---- ivshmem (ivshmem.c) ---------------------------------------------- */
+
+/* Dial, take the handshake in, map the region; the rings do not run yet. */
+int  front_ivshmem_dial(struct front *f);
+
+/* Make wish the guest's attach (not 0: and the queues anew); wait for the answer. */
+int  front_ivshmem_attach(struct front *f, uint32_t wish);
+
+struct tmemp_ivshmem_guest *front_ivshmem_guest(struct front *f);
+struct tmemp_ivshmem_host *front_ivshmem_host(struct front *f);
+
 /* ---- virtqueue (queue.c) ---------------------------------------------- */
 
-/* Lay the ring and the slots into guest memory, everything free. */
-int  front_queue_init(struct front_queue *q);
+/* Where a queue is: its ring, the parts' offsets in it, and its slots. */
+struct front_queue_place {
+	uint8_t *ring, *data;
+	uint64_t bytes, avail, used;
+	unsigned room;
+};
+
+/* Where it is in the two regions. */
+struct front_queue_place front_queue_place(struct front_queue *q);
+
+/* Lay the ring and the slots out there, everything free. */
+int  front_queue_init(struct front_queue *q, const struct front_queue_place *at);
 void front_queue_destroy(struct front_queue *q);
 void front_queue_reset(struct front_queue *q);
 

@@ -83,7 +83,7 @@ uint64_t front_queue_data_bytes(unsigned size)
 static void slot_init(struct front_queue *q, uint16_t i, uint8_t *data)
 {
 	struct front_request *r = &q->request[i];
-	uint8_t *block = data + (uint64_t)q->size * TMEMP_PAGE_SIZE + (uint64_t)i * BLOCK_BYTES;
+	uint8_t *block = data + (uint64_t)q->room * TMEMP_PAGE_SIZE + (uint64_t)i * BLOCK_BYTES;
 
 	r->slot = i;
 	r->page = data + (uint64_t)i * TMEMP_PAGE_SIZE;
@@ -92,21 +92,33 @@ static void slot_init(struct front_queue *q, uint16_t i, uint8_t *data)
 	r->table = (struct tmemp_desc *)(block + BLOCK_TABLE);
 }
 
-int front_queue_init(struct front_queue *q)
+struct front_queue_place front_queue_place(struct front_queue *q)
 {
 	struct front *f = q->front;
-	uint8_t *ring = f->rings.base + q->index * front_queue_ring_bytes(q->size);
-	uint8_t *data = f->data.base + q->index * front_queue_data_bytes(q->size);
 
-	q->desc = (struct tmemp_desc *)ring;
-	q->avail = (struct tmemp_avail *)(ring + avail_offset(q->size));
-	q->used = (struct tmemp_used *)(ring + used_offset(q->size));
-	q->request = calloc(q->size, sizeof(*q->request));
-	q->free_slot = calloc(q->size, sizeof(*q->free_slot));
+	return (struct front_queue_place){
+		.ring = f->rings.base + q->index * front_queue_ring_bytes(q->size),
+		.bytes = front_queue_ring_bytes(q->size),
+		.avail = avail_offset(q->size),
+		.used = used_offset(q->size),
+		.data = f->data.base + q->index * front_queue_data_bytes(q->size),
+		.room = q->size,
+	};
+}
+
+int front_queue_init(struct front_queue *q, const struct front_queue_place *at)
+{
+	q->desc = (struct tmemp_desc *)at->ring;
+	q->avail = (struct tmemp_avail *)(at->ring + at->avail);
+	q->used = (struct tmemp_used *)(at->ring + at->used);
+	q->ring_bytes = at->bytes;
+	q->room = at->room;
+	q->request = calloc(q->room, sizeof(*q->request));
+	q->free_slot = calloc(q->room, sizeof(*q->free_slot));
 	if (!q->request || !q->free_slot)
 		return -ENOMEM;
-	for (unsigned i = 0; i < q->size; i++)
-		slot_init(q, (uint16_t)i, data);
+	for (unsigned i = 0; i < q->room; i++)
+		slot_init(q, (uint16_t)i, at->data);
 	front_queue_reset(q);
 	return 0;
 }
@@ -115,14 +127,18 @@ void front_queue_destroy(struct front_queue *q)
 {
 	free(q->request);
 	free(q->free_slot);
+	q->request = NULL;
+	q->free_slot = NULL;
 }
 
 void front_queue_reset(struct front_queue *q)
 {
-	memset(q->desc, 0, front_queue_ring_bytes(q->size));
+	memset(q->desc, 0, q->ring_bytes);
 	q->avail_idx = q->kicked_idx = q->used_idx = 0;
 	q->posted = 0;
 	q->slots = q->front->indirect ? q->size : q->size / CHAIN_MAX;
+	if (q->slots > q->room)
+		q->slots = q->room;
 	q->free_count = 0;
 	for (unsigned i = q->slots; i-- > 0;) {
 		q->request[i].state = FRONT_FREE;
