@@ -85,6 +85,9 @@ void tmem_limits_get(struct tmem *t, struct tmem_limits *limits);
 int tmem_ctx_create(struct tmem *t, struct tmem_ctx **out);
 void tmem_ctx_destroy(struct tmem_ctx *ctx);
 
+/* -errno of the last attempt to lock the arena's memory, or 0. */
+int tmem_lock_error(const struct tmem *t);
+
 /* ---- clients ---------------------------------------------------------- */
 
 struct tmem_quota {

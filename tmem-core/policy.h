@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * policy.h - who may have a frame, and who loses one for it.
+ */
+#ifndef TMEM_POLICY_H
+#define TMEM_POLICY_H
+
+#include "types.h"
+
+/*
+ * A frame for the client and kind, charged and zeroed of others' data; for a
+ * table with c NULL, charged to nobody.  Evicts where limits say so.
+ * -EDQUOT: the client's or the host's persistent limit; -ENOSPC: the target.
+ */
+int tmem_frame_get(struct tmem *t, struct tmem_client *c, enum tmem_kind kind, uint32_t *frame);
+
+/* An empty frame of the client's store goes to the free ones. */
+void tmem_frame_put(struct tmem *t, struct tmem_client *c, enum tmem_kind kind, uint32_t frame);
+
+/* A frame of the client is not its any more (but still counted as used). */
+void tmem_uncharge(struct tmem *t, struct tmem_client *c, enum tmem_kind kind);
+
+/*
+ * The client that should lose an ephemeral frame now: the one most above its
+ * share among those above their min; NULL: there is none.  *floor: some client
+ * has ephemeral frames but is within its min.
+ */
+struct tmem_client *tmem_policy_victim(struct tmem *t, bool *floor);
+
+/* Physical bytes over fair share, 1000: at its share. */
+uint64_t tmem_policy_share_permille(struct tmem_client *c);
+
+/* The choice of victim is to be made again. */
+void tmem_policy_changed(struct tmem *t);
+
+#endif
