@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * evict.c - emptying the oldest ephemeral frame of a client.
+ *
+ * Owns:    the choice between a store's two segments, and the walk over a
+ *          frame's pages.
+ * How:     pages seen for the first time are on probation; those that came back
+ *          (ghost.c) are protected and go only when they fill three quarters of
+ *          the store or nothing else is left.  So a file read once passes
+ *          through probation and takes nothing from the hot set.
+ *          The frame is pinned (used counts one more) and out of its lists while
+ *          its pages are looked up one by one in the index; one that is being
+ *          put, got or flushed just then is left to whoever is at it.
+ * Must not: be called with a stripe or store held.
+ */
+#include "evict.h"
+
+#include <string.h>
+
+#include "op.h"
+#include "policy.h"
+
+#define PROTECTED_NUM	3u	/* protected pages may fill 3/4 of the store */
+#define PROTECTED_DEN	4u
+
+/* Oldest frame of the segment that is to lose one. */
+static uint32_t oldest_locked(const struct tmem_store *s)
+{
+	const struct tmem_age *probation = &s->age[TMEM_PROBATION];
+	const struct tmem_age *protected = &s->age[TMEM_PROTECTED];
+	uint64_t all = (uint64_t)probation->frames + protected->frames;
+
+	if (!probation->frames || protected->frames * (uint64_t)PROTECTED_DEN > all * PROTECTED_NUM)
+		return protected->frames ? protected->oldest : probation->oldest;
+	return probation->oldest;
+}
+
+/* Take the frame out of its lists and pin it. */
+static uint32_t detach(struct tmem_store *s, unsigned *slots)
+{
+	struct tmem *t = s->client->host;
+	struct tmem_frame *f;
+	uint32_t frame;
+
+	tmem_lock(&s->lock);
+	frame = oldest_locked(s);
+	if (frame) {
+		f = tmem_frame(t, frame);
+		tmem_bin_remove_locked(s, frame);
+		tmem_age_remove_locked(s, frame);
+		f->evicting = true;
+		f->used++;
+		*slots = tmem_frame_head(t, frame)->slots;
+	}
+	tmem_unlock(&s->lock);
+	return frame;
+}
+
+/*
+ * Remove the page in a slot from the index.  What is read of the slot may be
+ * stale or in change: it only says where to look; the index decides.
+ */
+static bool evict_page(struct tmem *t, tmem_handle h)
+{
+	struct tmem_slot *slot = tmem_slot(t, h);
+	uint32_t number, index, home;
+	struct tmem_stripe *s;
+	struct tmem_object *o;
+	struct tmem_entry e;
+	struct tmem_pool *p;
+	bool found = false;
+
+	if (!atomic_load_explicit(&slot->info, memory_order_acquire))
+		return false;
+	number = atomic_load_explicit(&slot->object, memory_order_relaxed);
+	index = atomic_load_explicit(&slot->index, memory_order_relaxed);
+	o = tmem_object(t, number);
+	home = o ? atomic_load_explicit(&o->home, memory_order_relaxed) : 0;
+	p = home ? tmem_pool_at(t, home / TMEM_STRIPES) : NULL;
+	if (!p)
+		return false;
+	s = &p->stripe[home % TMEM_STRIPES];
+	tmem_lock(&s->lock);
+	if (atomic_load_explicit(&o->home, memory_order_relaxed) == home &&
+	    tmem_pool_at(t, home / TMEM_STRIPES) == p)
+		found = tmem_page_find_handle_locked(t, number, index, h, &e);
+	if (found) {
+		tmem_op_unlink_locked(p, s, &e);
+		s->count.evicted_pages++;
+	}
+	tmem_unlock(&s->lock);
+	return found;
+}
+
+/* Unpin: true if the frame is empty and the caller's. */
+static bool settle(struct tmem_store *s, uint32_t frame, const uint64_t *killed, unsigned slots,
+		   unsigned count)
+{
+	struct tmem *t = s->client->host;
+	struct tmem_frame *f = tmem_frame(t, frame);
+	bool empty;
+	unsigned i;
+
+	tmem_lock(&s->lock);
+	empty = f->used == count + 1;
+	for (i = 0; i < slots; i++)
+		if (killed[i / 64] >> (i % 64) & 1)
+			tmem_slot_free_locked(s, tmem_handle_of(frame, i));
+	f->used--;
+	f->evicting = false;
+	if (empty) {
+		atomic_fetch_sub_explicit(&s->frames, 1, memory_order_relaxed);
+		s->evicted_frames++;
+	} else {
+		tmem_frame_measure_locked(t, frame);
+		tmem_bin_add_locked(s, frame);
+		tmem_age_add_locked(s, frame);
+	}
+	tmem_unlock(&s->lock);
+	return empty;
+}
+
+uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
+{
+	struct tmem_store *s = &c->store[TMEM_EPHEMERAL];
+	uint64_t killed[TMEM_MAP_WORDS_MAX] = { 0 };
+	unsigned slots = 0, count = 0, i;
+	uint32_t frame = detach(s, &slots);
+
+	*pages = 0;
+	if (!frame)
+		return 0;
+	for (i = 0; i < slots; i++) {
+		if (!evict_page(c->host, tmem_handle_of(frame, i)))
+			continue;
+		killed[i / 64] |= 1ull << (i % 64);
+		count++;
+	}
+	*pages = count;
+	if (!settle(s, frame, killed, slots, count))
+		return 0;
+	tmem_uncharge(c->host, c, TMEM_EPHEMERAL);
+	return frame;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ghost.c - keys that were lately taken out of an ephemeral store.
+ *
+ * Owns:    a small table of 16-bit marks, four to a word.
+ * How:     an exclusive get takes the page out, so a page that is used again
+ *          and again is put again and again: second chance never fires.  The
+ *          mark left behind tells a page that comes back from one seen first.
+ *          A word's four marks are a queue: adding shifts the oldest out.
+ * Must not: matter for correctness.  A false match costs a place in the wrong
+ *          segment; lack of memory costs the table.
+ */
+#include "ghost.h"
+
+#define MARKS_PER_FRAME	8	/* two words for some fifteen pages */
+#define WORDS_MIN	64
+
+static uint64_t fingerprint(uint32_t mark)
+{
+	uint64_t f = mark >> 16;
+
+	return f ? f : 1;
+}
+
+void tmem_ghost_add_locked(struct tmem_store *s, uint32_t mark)
+{
+	uint64_t *w;
+
+	if (!mark || !s->ghost_words)
+		return;
+	w = &s->ghost[mark & (s->ghost_words - 1)];
+	*w = *w << 16 | fingerprint(mark);
+}
+
+bool tmem_ghost_has_locked(const struct tmem_store *s, uint32_t mark)
+{
+	uint64_t w, f = fingerprint(mark);
+
+	if (!mark || !s->ghost_words)
+		return false;
+	w = s->ghost[mark & (s->ghost_words - 1)];
+	return (w & 0xffff) == f || (w >> 16 & 0xffff) == f || (w >> 32 & 0xffff) == f || w >> 48 == f;
+}
+
+void tmem_ghost_fit_locked(struct tmem_store *s)
+{
+	uint32_t frames = atomic_load_explicit(&s->frames, memory_order_relaxed);
+	uint64_t want = (uint64_t)frames * MARKS_PER_FRAME / 4;
+	uint32_t words = s->ghost_words ? s->ghost_words : WORDS_MIN;
+	uint64_t *grown;
+	uint32_t i;
+
+	while (words < want && words < 1u << 31)
+		words *= 2;
+	if (words == s->ghost_words)
+		return;
+	grown = tmem_alloc(&s->client->host->heap, words * sizeof(*grown));
+	if (!grown)
+		return;
+	for (i = 0; s->ghost_words && i < words; i++)
+		grown[i] = s->ghost[i & (s->ghost_words - 1)];
+	tmem_free(&s->client->host->heap, s->ghost);
+	s->ghost = grown;
+	s->ghost_words = words;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * store.h - frames of one client and kind: where a page goes, what is evicted.
+ */
+#ifndef TMEM_STORE_H
+#define TMEM_STORE_H
+
+#include "frame.h"
+
+void tmem_store_init(struct tmem_store *s, struct tmem_client *c, enum tmem_kind kind);
+void tmem_store_done(struct tmem_store *s);
+
+/*
+ * Reserve room for size bytes (1 to TMEM_PAGE_SIZE) charged to c.  mark: the
+ * key's ghost mark.  The slot is reserved: its index holds the extent.
+ * -EDQUOT, -ENOSPC, -E2BIG (no frame can hold it).  May evict: no stripe held.
+ */
+int tmem_store_alloc(struct tmem_client *c, enum tmem_kind kind, uint32_t size, uint32_t mark,
+		     tmem_handle *h);
+
+/*
+ * Free a reserved slot, whoever's it is.  mark: of a key that was taken out and
+ * may come back, or 0.
+ */
+void tmem_store_free(struct tmem *t, tmem_handle h, uint32_t mark);
+
+/*
+ * Empty the client's oldest ephemeral frame.  The frame is the caller's, no
+ * longer charged to the client but still counted as used; 0: there is none.
+ */
+uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages);
+
+/* The client a frame of a store belongs to. */
+struct tmem_client *tmem_frame_client(struct tmem *t, uint32_t frame);
+
+#endif
