@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * get.c - reading a page.
+ *
+ * How:     a page that is taken out is unlinked and killed under the stripe;
+ *          its slot is then nobody else's, so it is checked and decompressed in
+ *          place, without a lock.  A page that stays is copied, compressed,
+ *          under the stripe: a short copy, where decompressing there would hold
+ *          the lock ten times as long.
+ * Must not: return a page whose checksum does not fit, or call a persistent
+ *          page that is damaged a miss.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "codec.h"
+#include "op.h"
+#include "store.h"
+
+static void refill(void *page, const unsigned char *data)
+{
+	uint64_t word, *out = page;
+	size_t i;
+
+	memcpy(&word, data, sizeof(word));
+	for (i = 0; i < TMEM_PAGE_SIZE / sizeof(word); i++)
+		memcpy(&out[i], &word, sizeof(word));
+}
+
+/* Check the data of a page against its slot and unpack it. */
+static int unpack(struct tmem_ctx *ctx, const struct tmem_page *p, const unsigned char *data,
+		  void *page)
+{
+	uint32_t size = tmem_info_size(p->info), type = tmem_info_type(p->info);
+
+	if (p->sum != tmem_page_sum(p, tmem_data_sum(data, size)))
+		return -EBADMSG;
+	switch (type) {
+	case TMEM_TYPE_SAME:
+		refill(page, data);
+		return 0;
+	case TMEM_TYPE_RAW:
+		memcpy(page, data, TMEM_PAGE_SIZE);
+		return 0;
+	default:
+		return tmem_codecs[type - TMEM_TYPE_CODEC].decompress(ctx, data, size, page);
+	}
+}
+
+static bool sound(struct tmem *t, const struct tmem_entry *e, const struct tmem_page *p,
+		  uint32_t index)
+{
+	uint32_t type = tmem_info_type(p->info), size = tmem_info_size(p->info);
+
+	return tmem_page_is(t, p, e->number, index) &&
+	       (type != TMEM_TYPE_SAME || size == sizeof(uint64_t)) &&
+	       (type != TMEM_TYPE_RAW || size == TMEM_PAGE_SIZE) && type != TMEM_TYPE_REF;
+}
+
+/*
+ * Find the page and take it out, or copy it to ctx->copy.  The get is counted
+ * as a good one; that is corrected where unpacking fails.
+ */
+static int fetch_locked(struct tmem_ctx *ctx, const struct tmem_where *w, bool take,
+			struct tmem_page *p)
+{
+	struct tmem *t = w->pool->host;
+	struct tmem_entry e;
+	bool good;
+
+	w->stripe->count.gets++;
+	if (!tmem_op_find_locked(w, &e))
+		return -ENOENT;
+	w->stripe->count.gets_ok++;
+	tmem_page_read(t, e.handle, p);
+	good = sound(t, &e, p, w->index);
+	if (take)
+		tmem_op_unlink_locked(w->pool, w->stripe, &e);
+	else if (good)
+		memcpy(ctx->copy, tmem_slot_data(t, e.handle, p->info), tmem_info_size(p->info));
+	p->handle = e.handle;
+	return good ? 0 : -EBADMSG;
+}
+
+/* A damaged page: an error if the guest relies on it, else a miss. */
+static int damaged(const struct tmem_where *w)
+{
+	tmem_lock(&w->stripe->lock);
+	w->stripe->count.gets_ok--;
+	w->stripe->count.damaged++;
+	tmem_unlock(&w->stripe->lock);
+	return tmem_where_kind(w) == TMEM_PERSISTENT ? -EBADMSG : -ENOENT;
+}
+
+int tmem_get(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
+	     const struct tmem_key *key, void *page, uint64_t *tag)
+{
+	struct tmem_where w;
+	struct tmem_page found;
+	struct tmem_pool *p;
+	bool take;
+	int err;
+
+	if (!ctx || !key || !page)
+		return -EINVAL;
+	err = tmem_op_begin(c, id, &p);
+	if (err)
+		return err;
+	tmem_where(p, key->oid, key->index, &w);
+	take = !(w.flags & (TMEM_POOL_PERSISTENT | TMEM_POOL_SHARED));
+	if (!tmem_op_lock(c, id, &w))
+		return -ENXIO;
+	err = fetch_locked(ctx, &w, take, &found);
+	tmem_unlock(&w.stripe->lock);
+	if (err == -ENOENT)
+		return err;
+	if (!err)
+		err = unpack(ctx, &found, take ? tmem_slot_data(c->host, found.handle, found.info)
+					       : ctx->copy, page);
+	if (take)
+		tmem_store_free(c->host, found.handle, w.mark);
+	if (err)
+		return damaged(&w);
+	if (tag)
+		*tag = found.tag;
+	return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * op.h - what put, get, flush and eviction share.
+ */
+#ifndef TMEM_OP_H
+#define TMEM_OP_H
+
+#include "index.h"
+#include "page.h"
+
+/* The pool an operation is for: 0, -EINVAL, -ESHUTDOWN or -ENXIO. */
+int tmem_op_begin(struct tmem_client *c, unsigned id, struct tmem_pool **pool);
+
+/*
+ * Lock w's stripe and check that the pool still is the client's: false (and
+ * unlocked) if it was destroyed meanwhile.
+ */
+bool tmem_op_lock(struct tmem_client *c, unsigned id, const struct tmem_where *w);
+
+static inline enum tmem_kind tmem_where_kind(const struct tmem_where *w)
+{
+	return w->flags & TMEM_POOL_PERSISTENT ? TMEM_PERSISTENT : TMEM_EPHEMERAL;
+}
+
+/* A page came to or went from the stripe's pool. */
+void tmem_count_add_locked(struct tmem *t, struct tmem_stripe *s, const struct tmem_page *p);
+void tmem_count_remove_locked(struct tmem *t, struct tmem_stripe *s, const struct tmem_page *p);
+
+/* Find w's page: false if there is none. */
+bool tmem_op_find_locked(const struct tmem_where *w, struct tmem_entry *e);
+
+/*
+ * Take a page out of index and counters and kill it; an object without pages
+ * goes too.  The slot stays reserved: tmem_store_free() it without the lock.
+ */
+void tmem_op_unlink_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e);
+
+/* Drop all objects of a stripe; returns pages dropped. */
+uint64_t tmem_op_flush_stripe(struct tmem_pool *p, struct tmem_stripe *s);
+
+/* Drop all objects of a pool nobody can find any more; returns pages dropped. */
+uint64_t tmem_op_flush_pool(struct tmem_pool *p);
+
+#endif

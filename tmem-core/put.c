@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * put.c - storing a page.
+ *
+ * How:     stage (test, compress, hash) and place (reserve a slot, copy) happen
+ *          without a lock on the index; only then the stripe is taken, the slot
+ *          committed, the entry swapped and the older page killed.  Whatever
+ *          fails before that ends in put_refuse(), which removes the older page.
+ * Must not: look at the caller's page after stage().
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "codec.h"
+#include "op.h"
+#include "policy.h"
+#include "store.h"
+
+#define COMPRESSED_MAX	(TMEM_PAGE_SIZE - TMEM_PAGE_SIZE / 8)	/* above: stored raw */
+#define RAW_SLACK	256u	/* pages a client may always store raw */
+
+static bool same_filled(const uint64_t *word)
+{
+	size_t i, last = TMEM_PAGE_SIZE / sizeof(*word) - 1;
+
+	if (word[0] != word[last])
+		return false;
+	for (i = 1; i < last; i++)
+		if (word[i] != word[0])
+			return false;
+	return true;
+}
+
+/*
+ * A raw page saves nothing.  Let them be a quarter of what the client holds of
+ * that kind: more, and memory is spent that its own disk serves as well.
+ */
+static bool raw_allowed(struct tmem_client *c, enum tmem_kind kind)
+{
+	uint64_t raw = atomic_load_explicit(&c->raw_pages[kind], memory_order_relaxed);
+	uint64_t frames = atomic_load_explicit(&c->store[kind].frames, memory_order_relaxed);
+
+	return raw < RAW_SLACK + (frames << c->host->arena.frame_shift) / TMEM_PAGE_SIZE / 4;
+}
+
+static int stage(struct tmem_ctx *ctx, struct tmem_client *c, enum tmem_kind kind,
+		 const void *page, struct tmem_staged *s)
+{
+	unsigned codec = atomic_load_explicit(&c->codec[kind], memory_order_relaxed);
+	uint64_t first;
+
+	memcpy(&first, page, sizeof(first));
+	if (same_filled(page)) {
+		s->word = first;
+		*s = (struct tmem_staged){ TMEM_TYPE_SAME, sizeof(s->word), &s->word, 0, first };
+	} else {
+		s->type = TMEM_TYPE_CODEC + codec;
+		s->size = (uint32_t)tmem_codecs[codec].compress(ctx, page, ctx->out);
+		s->data = ctx->out;
+		if (!s->size || s->size > COMPRESSED_MAX) {
+			if (!raw_allowed(c, kind))
+				return -E2BIG;
+			s->type = TMEM_TYPE_RAW;
+			s->size = TMEM_PAGE_SIZE;
+			s->data = page;
+		}
+	}
+	s->sum = tmem_data_sum(s->data, s->size);
+	return 0;
+}
+
+/* Reserve a slot and copy the data in. */
+static int place(struct tmem_client *c, enum tmem_kind kind, const struct tmem_staged *s,
+		 uint32_t mark, tmem_handle *h)
+{
+	struct tmem *t = c->host;
+	int err = tmem_store_alloc(c, kind, s->size, mark, h);
+	uint32_t extent;
+
+	if (err)
+		return err;
+	extent = atomic_load_explicit(&tmem_slot(t, *h)->index, memory_order_relaxed);
+	memcpy(tmem_slot_data(t, *h, extent), s->data, s->size);
+	return 0;
+}
+
+/* The object of the key, made if need be, with room for one more page. */
+static int object_get_locked(const struct tmem_where *w, uint32_t *number)
+{
+	struct tmem *t = w->pool->host;
+	int err = 0;
+
+	*number = tmem_object_find_locked(w);
+	if (!*number)
+		err = tmem_object_create_locked(w, number);
+	if (err)
+		return err;
+	err = tmem_page_prepare_locked(t, tmem_object(t, *number));
+	if (err && !tmem_object(t, *number)->count)
+		tmem_object_drop_locked(w->pool, w->stripe, *number);
+	return err;
+}
+
+/* The page is in place: let it be.  *old: the slot to free, or 0. */
+static void publish_locked(const struct tmem_where *w, struct tmem_entry *e, bool found,
+			   const struct tmem_staged *s, tmem_handle h, uint64_t tag,
+			   tmem_handle *old)
+{
+	struct tmem_counters *n = &w->stripe->count;
+	struct tmem *t = w->pool->host;
+	struct tmem_page page, before;
+	uint32_t seq = 0;
+
+	if (found) {
+		tmem_page_read(t, e->handle, &before);
+		seq = tmem_info_seq(before.info) + 1;
+	}
+	tmem_page_commit(t, h, s, e->number, w->index, tag, seq);
+	tmem_page_read(t, h, &page);
+	tmem_count_add_locked(t, w->stripe, &page);
+	n->puts++;
+	n->puts_ok++;
+	if (!found) {
+		tmem_page_insert_locked(t, tmem_object(t, e->number), w->index, h);
+		return;
+	}
+	*old = e->handle;
+	tmem_page_replace_locked(e, h);
+	tmem_page_kill(t, *old);
+	tmem_count_remove_locked(t, w->stripe, &before);
+	n->dup_puts++;
+	n->dup_puts_replaced++;
+}
+
+static int commit(struct tmem_client *c, unsigned id, const struct tmem_where *w,
+		  const struct tmem_staged *s, tmem_handle h, uint64_t tag)
+{
+	struct tmem *t = c->host;
+	tmem_handle old = 0;
+	struct tmem_entry e;
+	bool found;
+	int err;
+
+	do {
+		if (!tmem_op_lock(c, id, w))
+			return -ENXIO;
+		found = tmem_op_find_locked(w, &e);
+		err = found ? 0 : object_get_locked(w, &e.number);
+		if (!err)
+			publish_locked(w, &e, found, s, h, tag, &old);
+		tmem_unlock(&w->stripe->lock);
+		if (err == -EAGAIN)
+			err = tmem_table_grow(t, TMEM_TABLE_OBJECT, w->hash) ? : -EAGAIN;
+	} while (err == -EAGAIN);
+	if (old)
+		tmem_store_free(t, old, 0);
+	return err;
+}
+
+static void count_refusal(struct tmem_counters *n, int err)
+{
+	n->puts++;
+	n->puts_refused_quota += err == -EDQUOT;
+	n->puts_refused_pressure += err == -ENOSPC;
+	n->puts_refused_frozen += err == -EROFS;
+	n->puts_refused_incompressible += err == -E2BIG;
+	n->puts_failed_nomem += err == -ENOMEM;
+}
+
+/* The put failed: no older page may be read under its key. */
+static int put_refuse(struct tmem_client *c, unsigned id, const struct tmem_where *w, int err)
+{
+	struct tmem_entry e;
+	bool found;
+
+	if (!tmem_op_lock(c, id, w))
+		return err;
+	found = tmem_op_find_locked(w, &e);
+	if (found)
+		tmem_op_unlink_locked(w->pool, w->stripe, &e);
+	count_refusal(&w->stripe->count, err);
+	w->stripe->count.put_to_flush += found;
+	w->stripe->count.dup_puts += found;
+	tmem_unlock(&w->stripe->lock);
+	if (found)
+		tmem_store_free(c->host, e.handle, 0);
+	return err;
+}
+
+static int admit(struct tmem_client *c, enum tmem_kind kind)
+{
+	if (atomic_load_explicit(&c->frozen, memory_order_acquire))
+		return -EROFS;
+	return atomic_load_explicit(&c->host->accept[kind], memory_order_relaxed) ? 0 : -ENOSPC;
+}
+
+int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
+	     const struct tmem_key *key, const void *page, uint64_t tag)
+{
+	struct tmem_staged staged;
+	struct tmem_where w;
+	struct tmem_pool *p;
+	enum tmem_kind kind;
+	tmem_handle h;
+	int err;
+
+	if (!ctx || !key || !page)
+		return -EINVAL;
+	err = tmem_op_begin(c, id, &p);
+	if (err)
+		return err;
+	tmem_where(p, key->oid, key->index, &w);
+	kind = tmem_where_kind(&w);
+	err = admit(c, kind);
+	if (!err)
+		err = stage(ctx, c, kind, page, &staged);
+	if (!err)
+		err = place(c, kind, &staged, w.mark, &h);
+	if (err)
+		return put_refuse(c, id, &w, err);
+	err = commit(c, id, &w, &staged, h, tag);
+	if (!err)
+		return 0;
+	tmem_store_free(c->host, h, 0);
+	return put_refuse(c, id, &w, err);
+}
