@@ -8,7 +8,7 @@
  *          together and what is given back goes in long runs: a hole punched
  *          page by page costs four times one punched in runs.
  * Must not: know what a frame holds, or whose limits it counts against
- *          (policy.c does).
+ *          (share.c does).
  */
 #include "arena.h"
 

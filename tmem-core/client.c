@@ -10,7 +10,7 @@
  *          when the caller knows that none is running, destroyed.  Others may
  *          still be freeing pages of a shared pool in this client's frames; so
  *          destroy waits until no frame is charged to it.
- * Must not: choose victims (policy.c).
+ * Must not: choose victims (share.c).
  */
 #include "client.h"
 
@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "arena.h"
-#include "policy.h"
+#include "share.h"
 #include "store.h"
 #include "table.h"
 
@@ -112,7 +112,7 @@ void tmem_client_publish(struct tmem *t, struct tmem_client *c)
 	atomic_store_explicit(&c->alive, true, memory_order_relaxed);
 	atomic_store_explicit(at, c, memory_order_release);
 	atomic_fetch_add(&t->clients, 1);
-	tmem_policy_changed(t);
+	tmem_share_changed(t);
 }
 
 void tmem_clients_done(struct tmem *t)
@@ -158,7 +158,7 @@ static void quota_apply(struct tmem_client *c, const struct tmem_quota *q)
 			      memory_order_relaxed);
 	atomic_store_explicit(&c->codec[TMEM_PERSISTENT], q->codec[TMEM_PERSISTENT],
 			      memory_order_relaxed);
-	tmem_policy_changed(c->host);
+	tmem_share_changed(c->host);
 }
 
 static bool quota_valid(const struct tmem_quota *q)
@@ -328,7 +328,7 @@ void tmem_client_destroy(struct tmem_client *c)
 	tmem_unlock(&t->lock);
 	tmem_record_free(t, TMEM_TABLE_CLIENT, c->number);
 	atomic_fetch_sub(&t->clients, 1);
-	tmem_policy_changed(t);
+	tmem_share_changed(t);
 	tmem_client_shell_free(c);
 }
 

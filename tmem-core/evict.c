@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "op.h"
-#include "policy.h"
+#include "share.h"
 
 #define PROTECTED_NUM	3u	/* protected pages may fill 3/4 of the store */
 #define PROTECTED_DEN	4u

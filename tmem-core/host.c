@@ -8,7 +8,7 @@
 #include "arena.h"
 #include "client.h"
 #include "codec.h"
-#include "policy.h"
+#include "share.h"
 #include "rebuild.h"
 #include "table.h"
 

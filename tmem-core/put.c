@@ -13,7 +13,7 @@
 
 #include "codec.h"
 #include "op.h"
-#include "policy.h"
+#include "share.h"
 #include "store.h"
 
 #define COMPRESSED_MAX	(TMEM_PAGE_SIZE - TMEM_PAGE_SIZE / 8)	/* above: stored raw */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "arena.h"
-#include "policy.h"
+#include "share.h"
 #include "store.h"
 
 #define BATCH	4096u	/* frames evicted before holes are punched */
@@ -47,7 +47,7 @@ static uint64_t evict_batch(struct tmem *t, uint64_t want, struct tmem_reclaim_r
 
 	while (got < want && tries < TRIES) {
 		bool floor = false;
-		struct tmem_client *c = tmem_policy_victim(t, &floor);
+		struct tmem_client *c = tmem_share_victim(t, &floor);
 		uint32_t frame;
 
 		if (!c) {
@@ -78,7 +78,7 @@ uint64_t tmem_reclaim(struct tmem *t, uint64_t frames, struct tmem_reclaim_repor
 		return 0;
 	memset(r, 0, sizeof(*r));
 	r->stop = TMEM_RECLAIM_DONE;
-	tmem_policy_changed(t);
+	tmem_share_changed(t);
 	done = tmem_arena_punch(t, frames);
 	while (done < frames) {
 		want = frames - done < BATCH ? frames - done : BATCH;

@@ -14,7 +14,7 @@
 #include "client.h"
 #include "index.h"
 #include "os.h"
-#include "policy.h"
+#include "share.h"
 
 #define COUNTERS	(sizeof(struct tmem_counters) / sizeof(uint64_t))
 
@@ -73,7 +73,7 @@ void tmem_client_info(struct tmem_client *c, struct tmem_client_info *info)
 	memcpy(info->name, c->name, sizeof(info->name));
 	info->frozen = atomic_load_explicit(&c->frozen, memory_order_relaxed);
 	tmem_client_quota_get(c, &info->quota);
-	info->share_permille = tmem_policy_share_permille(c);
+	info->share_permille = tmem_share_permille(c);
 	tmem_lock(&c->lock);
 	memcpy(info->kind, c->retired, sizeof(info->kind));
 	for (id = 0; id < TMEM_MAX_POOLS; id++) {

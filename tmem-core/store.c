@@ -9,7 +9,7 @@
  *          exact as the bins, so holes that flushes leave are filled by pages
  *          of their size and need no moving.  A frame half of whose chunks were
  *          filled anew counts as new: else fresh pages in old holes die at once.
- * Must not: choose whom to evict (policy.c) or look into the index.
+ * Must not: choose whom to evict (share.c) or look into the index.
  */
 #include "store.h"
 
@@ -17,7 +17,7 @@
 
 #include "evict.h"
 #include "ghost.h"
-#include "policy.h"
+#include "share.h"
 #include "table.h"
 
 void tmem_store_init(struct tmem_store *s, struct tmem_client *c, enum tmem_kind kind)

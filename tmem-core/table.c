@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "arena.h"
-#include "policy.h"
+#include "share.h"
 
 #define LEAF_SHIFT	9
 static_assert(TMEM_LEAF == 1 << LEAF_SHIFT, "a leaf's size");

@@ -405,7 +405,7 @@ struct tmem {
 	_Atomic uint64_t target;		/* frames */
 	_Atomic uint64_t persistent_max;	/* frames */
 	_Atomic bool accept[TMEM_KINDS];
-	_Atomic uint32_t victim;		/* client number, see policy.c */
+	_Atomic uint32_t victim;		/* client number, see share.c */
 	_Atomic int32_t victim_left;		/* frames before the choice is made again */
 
 	_Alignas(TMEM_CACHE_LINE) _Atomic uint32_t persistent_frames;

@@ -14,7 +14,7 @@
 
 #include "evict.h"
 #include "op.h"
-#include "policy.h"
+#include "share.h"
 
 uint64_t tmem_compact(struct tmem *t, struct tmem_ctx *ctx)
 {

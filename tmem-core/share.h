@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * policy.h - who may have a frame, and who loses one for it.
+ * share.h - who may have a frame, and who loses one for it.
  */
-#ifndef TMEM_POLICY_H
-#define TMEM_POLICY_H
+#ifndef TMEM_SHARE_H
+#define TMEM_SHARE_H
 
 #include "types.h"
 
@@ -25,12 +25,12 @@ void tmem_uncharge(struct tmem *t, struct tmem_client *c, enum tmem_kind kind);
  * share among those above their min; NULL: there is none.  *floor: some client
  * has ephemeral frames but is within its min.
  */
-struct tmem_client *tmem_policy_victim(struct tmem *t, bool *floor);
+struct tmem_client *tmem_share_victim(struct tmem *t, bool *floor);
 
 /* Physical bytes over fair share, 1000: at its share. */
-uint64_t tmem_policy_share_permille(struct tmem_client *c);
+uint64_t tmem_share_permille(struct tmem_client *c);
 
 /* The choice of victim is to be made again. */
-void tmem_policy_changed(struct tmem *t);
+void tmem_share_changed(struct tmem *t);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * policy.c - who may have a frame, and who loses one for it.
+ * share.c - who may have a frame, and who loses one for it.
  *
  * Owns:    the charges (client's frames, persistent frames, frames used) and
  *          the arithmetic of shares.
@@ -13,7 +13,7 @@
  *          so a thousand clients cost a put no more than one.
  * Must not: touch a page, a bin or the index.
  */
-#include "policy.h"
+#include "share.h"
 
 #include <errno.h>
 
@@ -76,7 +76,7 @@ static struct tmem_client *victim_choose(struct tmem *t, bool *floor)
 	return best;
 }
 
-struct tmem_client *tmem_policy_victim(struct tmem *t, bool *floor)
+struct tmem_client *tmem_share_victim(struct tmem *t, bool *floor)
 {
 	int32_t left = atomic_fetch_sub_explicit(&t->victim_left, 1, memory_order_relaxed);
 	struct tmem_client *c;
@@ -93,12 +93,12 @@ struct tmem_client *tmem_policy_victim(struct tmem *t, bool *floor)
 	return c;
 }
 
-void tmem_policy_changed(struct tmem *t)
+void tmem_share_changed(struct tmem *t)
 {
 	atomic_store_explicit(&t->victim_left, 0, memory_order_relaxed);
 }
 
-uint64_t tmem_policy_share_permille(struct tmem_client *client)
+uint64_t tmem_share_permille(struct tmem_client *client)
 {
 	struct tmem *t = client->host;
 	uint64_t target = atomic_load_explicit(&t->target, memory_order_relaxed);
@@ -186,7 +186,7 @@ static uint32_t evict_for(struct tmem *t, struct tmem_client *c)
 	int i;
 
 	for (i = 0; i < EVICT_TRIES && !frame; i++) {
-		struct tmem_client *victim = tmem_policy_victim(t, &floor);
+		struct tmem_client *victim = tmem_share_victim(t, &floor);
 
 		if (!victim)
 			break;
