@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hosting.h"
@@ -23,6 +24,7 @@
 #define PAGES		600u
 #define PERSISTENT	0u
 #define EPHEMERAL	1u
+#define QUIET_MS	10000u
 
 static struct hosting host;
 
@@ -185,29 +187,42 @@ static void test_indices_wrap(void **state)
 	front_destroy(f);
 }
 
-/* Back to back, a ring needs neither a kick nor an interrupt for each request. */
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/*
+ * Back to back, a ring needs neither a kick nor an interrupt for each request.  A
+ * worker whose spins were in vain, or cost it the processor, does not spin for a
+ * while: so not at once, but soon.
+ */
 static void test_busy_ring_is_quiet(void **state)
 {
 	char path[DAEMON_PATH_MAX];
 	struct front_config c = config(2, path);
+	uint64_t deadline = now_ms() + QUIET_MS;
 	struct front *f;
 	struct front_queue *q;
-	uint64_t done;
+	bool quiet = false;
 
 	(void)state;
 	c.queues = 1;
 	c.spin_ns = FRONT_SPIN_FOREVER;
 	f = open_guest(&c);
 	q = &f->queue[0];
-	done = q->completed;
-	q->kicks = q->interrupts = 0;
-	assert_int_equal(put_all(f, PERSISTENT, 3, 2000 / HOSTING_SLOW), 0);
-	done = q->completed - done;
-	print_message("# %llu requests, %llu kicks, %llu interrupts\n", (unsigned long long)done,
-		      (unsigned long long)q->kicks, (unsigned long long)q->interrupts);
-	assert_true(q->kicks < done / 2);
-	assert_true(q->interrupts < done / 10);
+	while (!quiet && now_ms() < deadline) {
+		uint64_t done = q->completed, kicks = q->kicks, interrupts = q->interrupts;
+
+		assert_int_equal(put_all(f, PERSISTENT, 3, 1000), 0);
+		done = q->completed - done;
+		quiet = q->kicks - kicks < done / 10 && q->interrupts - interrupts < done / 10;
+	}
 	front_destroy(f);
+	assert_true(quiet);
 }
 
 /* ---- keys ------------------------------------------------------------- */
