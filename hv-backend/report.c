@@ -182,7 +182,6 @@ static json_t *guest_head(const struct hv_guest_info *g, const struct tmem_clien
 	set_integer(&o, "logical_bytes", (e->pages + p->pages) * TMEM_PAGE_SIZE);
 	set_integer(&o, "stored_bytes", e->bytes_stored + p->bytes_stored);
 	set_integer(&o, "physical_bytes", e->bytes_physical + p->bytes_physical);
-	set_integer(&o, "weight", info->quota.weight);
 	set_integer(&o, "share_permille", info->share_permille);
 	set_integer(&o, "connections", g->connections);
 	set_integer(&o, "failures", g->failures);
@@ -198,6 +197,7 @@ json_t *report_guest_summary(const struct hv_guest_info *g)
 
 	client_info(g, &info);
 	o = guest_head(g, &info);
+	set_integer(&o, "weight", info.quota.weight);
 	set_integer(&o, "ephemeral_pages", e->pages);
 	set_integer(&o, "persistent_pages", p->pages);
 	set_integer(&o, "puts", e->puts + p->puts);

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmemd.c - the daemon's life: start in stages, run the loop, stop in reverse.
+ *
+ * Owns:    process-wide things: the run directory and its lock, the arena's
+ *          descriptor, signals.
+ * How:     each stage has a start and a stop; what started is stopped in reverse
+ *          order, after a signal as after a stage that failed.  The control
+ *          socket comes last: whoever reaches it finds everything there.
+ * Must not: end, once running, for anything but SIGTERM, SIGINT or the loop
+ *          itself failing.
+ *
+ * SIGHUP reads the configuration again and applies log-level and the guests'
+ * quotas.  All else needs a restart.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "control.h"
+#include "hv.h"
+#include "log.h"
+#include "loop.h"
+#include "options.h"
+#include "size.h"
+#include "tmem.h"
+#include "verbs.h"
+
+#define WORKERS_DEFAULT_MAX	4u
+
+struct daemon {
+	int argc;
+	char *const *argv;
+	struct config config;
+	int run_dir_fd;
+	bool run_dir_made;
+	int arena_fd;
+	int signal_fd;
+	struct loop *loop;
+	struct loop_source *signal_source;
+	struct tmem *core;
+	struct hv *hv;
+	struct verbs_host verbs;
+	struct control *control;
+};
+
+/* ---- stages ------------------------------------------------------------ */
+
+/* A guest costs some descriptors a queue; the soft limit is for programs with select(). */
+static int descriptors_start(struct daemon *d)
+{
+	struct rlimit limit;
+
+	(void)d;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return 0;
+}
+
+/* -errno, said with the path it is about. */
+static int path_error(const char *path)
+{
+	int err = -errno;
+
+	log_error("%s: %s", path, strerror(-err));
+	return err;
+}
+
+/* One tmemd at a time: lock fd, or close it and return -errno. */
+static int exclusive_lock(int fd, const char *path)
+{
+	int err;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	err = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	log_error("%s: %s", path, err == -EBUSY ? "another tmemd uses it" : strerror(-err));
+	close(fd);
+	return err;
+}
+
+/* The lock is on the directory itself, so that nothing is left when it goes. */
+static int run_dir_start(struct daemon *d)
+{
+	const char *dir = d->config.run_dir;
+
+	if (mkdir(dir, 0755) == 0)
+		d->run_dir_made = true;
+	d->run_dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->run_dir_fd < 0)
+		return path_error(dir);
+	return exclusive_lock(d->run_dir_fd, dir);
+}
+
+static void run_dir_stop(struct daemon *d)
+{
+	if (d->run_dir_made)
+		rmdir(d->config.run_dir);
+	close(d->run_dir_fd);
+}
+
+static int arena_file_open(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int err = fd < 0 ? path_error(path) : exclusive_lock(fd, path);
+
+	return err ? err : fd;
+}
+
+static int arena_start(struct daemon *d)
+{
+	if (d->config.arena_file[0])
+		d->arena_fd = arena_file_open(d->config.arena_file);
+	else
+		d->arena_fd = memfd_create("tmemd-arena", MFD_CLOEXEC);
+	if (d->arena_fd == -1)
+		return -errno;
+	return d->arena_fd < 0 ? d->arena_fd : 0;
+}
+
+static void arena_stop(struct daemon *d)
+{
+	close(d->arena_fd);
+}
+
+static int core_start(struct daemon *d)
+{
+	const struct config *c = &d->config;
+	struct tmem_config config = {
+		.arena_fd = d->arena_fd,
+		.arena_max = c->arena,
+		.zbud_two = c->zbud_two,
+		.dedup = c->dedup,
+		.lock_memory = c->lock_memory,
+	};
+	struct tmem_limits limits;
+	int err = tmem_create(&d->core, &config);
+
+	if (err)
+		return err;
+	tmem_limits_get(d->core, &limits);
+	limits.persistent_max = c->persistent_max;
+	err = tmem_limits_set(d->core, &limits);
+	if (err)
+		tmem_destroy(d->core);
+	return err;
+}
+
+static void core_stop(struct daemon *d)
+{
+	tmem_destroy(d->core);
+}
+
+static int loop_start(struct daemon *d)
+{
+	return loop_create(&d->loop);
+}
+
+static void loop_stop_stage(struct daemon *d)
+{
+	loop_destroy(d->loop);
+}
+
+static void quotas_apply(struct daemon *d, const struct config *c)
+{
+	for (size_t i = 0; i < c->guest_count; i++) {
+		struct tmem_client *client = tmem_client_find(d->core, c->guests[i].name);
+		int err = client ? tmem_client_quota_set(client, &c->guests[i].quota) : 0;
+
+		if (err)
+			log_guest(LOG_LEVEL_WARN, c->guests[i].name, "quota not changed: %s",
+				  strerror(-err));
+	}
+}
+
+static void configuration_reread(struct daemon *d)
+{
+	enum options_wish wish;
+	struct config c;
+	struct config_error e;
+
+	if (options_parse(d->argc, d->argv, &c, &wish, &e)) {
+		log_error("configuration not read again: %s", e.text);
+	} else {
+		log_level_set(c.log_level);
+		quotas_apply(d, &c);
+		log_info("configuration read again: log level and quotas are in force");
+	}
+	config_free(&c);
+}
+
+static void signal_ready(void *arg, uint32_t events)
+{
+	struct daemon *d = arg;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(d->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP) {
+		configuration_reread(d);
+		return;
+	}
+	log_info("ending on %s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+	loop_stop(d->loop);
+}
+
+/* Before any thread: they inherit the mask. */
+static int signals_start(struct daemon *d)
+{
+	sigset_t set;
+	int err;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (d->signal_fd < 0)
+		return -errno;
+	err = loop_add(d->loop, d->signal_fd, EPOLLIN, signal_ready, d, &d->signal_source);
+	if (err)
+		close(d->signal_fd);
+	return err;
+}
+
+static void signals_stop(struct daemon *d)
+{
+	loop_remove(d->signal_source);
+	close(d->signal_fd);
+}
+
+static unsigned workers_default(void)
+{
+	cpu_set_t set;
+	int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return (unsigned)cpus < WORKERS_DEFAULT_MAX ? (unsigned)cpus : WORKERS_DEFAULT_MAX;
+}
+
+static int hv_start(struct daemon *d)
+{
+	struct hv_config config = {
+		.workers = d->config.workers ? d->config.workers : workers_default(),
+		.queues = d->config.queues,
+		.poll_us = d->config.poll_us,
+	};
+
+	d->config.workers = config.workers;
+	return hv_create(&d->hv, d->loop, d->core, &config);
+}
+
+static void hv_stop(struct daemon *d)
+{
+	hv_destroy(d->hv);
+}
+
+/* Guests end with the data plane. */
+static int guests_start(struct daemon *d)
+{
+	for (size_t i = 0; i < d->config.guest_count; i++) {
+		const struct config_guest *g = &d->config.guests[i];
+		struct hv_guest_config config = {
+			.name = g->name,
+			.socket = g->socket,
+			.transport = HV_VHOST_USER,
+			.quota = g->quota,
+		};
+		int err = hv_guest_add(d->hv, &config);
+
+		if (err) {
+			log_guest(LOG_LEVEL_ERROR, g->name, "%s: %s", g->socket, strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int control_start(struct daemon *d)
+{
+	d->verbs = (struct verbs_host){ .core = d->core, .hv = d->hv };
+	return control_create(&d->control, d->loop, d->config.control_socket, verbs_answer,
+			      &d->verbs);
+}
+
+static void control_stop(struct daemon *d)
+{
+	control_destroy(d->control);
+}
+
+static const struct stage {
+	const char *name;
+	int (*start)(struct daemon *d);
+	void (*stop)(struct daemon *d);		/* NULL: nothing to undo */
+} stages[] = {
+	{ "descriptors", descriptors_start, NULL },
+	{ "run directory", run_dir_start, run_dir_stop },
+	{ "arena", arena_start, arena_stop },
+	{ "core", core_start, core_stop },
+	{ "event loop", loop_start, loop_stop_stage },
+	{ "signals", signals_start, signals_stop },
+	{ "workers", hv_start, hv_stop },
+	{ "guests", guests_start, NULL },
+	{ "control socket", control_start, control_stop },
+};
+
+/* ---- the whole --------------------------------------------------------- */
+
+static void started_log(const struct daemon *d)
+{
+	char arena[SIZE_TEXT_MAX];
+
+	log_info("version %s: arena %s, %u workers, %zu guests, control socket %s", TMEM_VERSION,
+		 size_format(d->config.arena, arena), d->config.workers, d->config.guest_count,
+		 d->config.control_socket);
+}
+
+static int daemon_run(struct daemon *d)
+{
+	const size_t count = sizeof(stages) / sizeof(stages[0]);
+	size_t started = 0;
+	int err = 0;
+
+	while (started < count) {
+		err = stages[started].start(d);
+		if (err) {
+			log_error("cannot start: %s: %s", stages[started].name, strerror(-err));
+			break;
+		}
+		started++;
+	}
+	if (!err) {
+		started_log(d);
+		err = loop_run(d->loop);
+		if (err)
+			log_error("event loop: %s", strerror(-err));
+	}
+	while (started-- > 0) {
+		if (stages[started].stop)
+			stages[started].stop(d);
+	}
+	return err ? 1 : 0;
+}
+
+int main(int argc, char *argv[])
+{
+	struct daemon d = { .argc = argc, .argv = argv };
+	struct config_error e;
+	enum options_wish wish;
+	int err = options_parse(argc, argv, &d.config, &wish, &e);
+	int status = 0;
+
+	if (err == -ENOTSUP) {
+		fprintf(stderr, "Try 'tmemd --help'.\n");
+		status = 2;
+	} else if (err) {
+		fprintf(stderr, "tmemd: %s\n", e.text);
+		status = 1;
+	} else if (wish == OPTIONS_HELP) {
+		options_help();
+	} else if (wish == OPTIONS_VERSION) {
+		printf("tmemd %s\n", TMEM_VERSION);
+	} else {
+		log_level_set(d.config.log_level);
+		status = daemon_run(&d);
+	}
+	config_free(&d.config);
+	return status;
+}
