@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test_verbs.c - requests of the control socket against a real core and data
+ * plane: what is refused, what is shown, what is changed, and the keys of the
+ * JSON, which other programs rest on.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "hv.h"
+#include "log.h"
+#include "tmem.h"
+#include "verbs.h"
+
+#define ARENA	(UINT64_C(64) << 20)
+
+struct fixture {
+	char dir[32], sockets[2][64];
+	int arena_fd;
+	struct loop *loop;
+	struct tmem_ctx *ctx;
+	struct verbs_host host;
+};
+
+static void guest_add(struct fixture *f, unsigned i, const char *name)
+{
+	char path[64];
+	struct hv_guest_config g = {
+		.name = name,
+		.socket = f->sockets[i],
+		.transport = HV_VHOST_USER,
+		.quota = { .weight = 100, .max = TMEM_NO_LIMIT, .persistent_max = TMEM_NO_LIMIT },
+	};
+
+	snprintf(path, sizeof(path), "%s/%s.sock", f->dir, name);
+	memcpy(f->sockets[i], path, sizeof(path));
+	assert_int_equal(hv_guest_add(f->host.hv, &g), 0);
+}
+
+static int setup(void **state)
+{
+	const struct hv_config hv = { .workers = 1, .queues = 2, .poll_us = 0 };
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct tmem_config core = { .arena_max = ARENA };
+
+	log_level_set(LOG_LEVEL_ERROR);
+	strcpy(f->dir, "/tmp/tmem-verbs-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->arena_fd = core.arena_fd = memfd_create("test", MFD_CLOEXEC);
+	assert_int_equal(loop_create(&f->loop), 0);
+	assert_int_equal(tmem_create(&f->host.core, &core), 0);
+	assert_int_equal(tmem_ctx_create(f->host.core, &f->ctx), 0);
+	assert_int_equal(hv_create(&f->host.hv, f->loop, f->host.core, &hv), 0);
+	guest_add(f, 0, "a");
+	guest_add(f, 1, "b");
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	hv_destroy(f->host.hv);
+	tmem_ctx_destroy(f->ctx);
+	tmem_destroy(f->host.core);
+	loop_destroy(f->loop);
+	close(f->arena_fd);
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+static json_t *ask(struct fixture *f, const char *request)
+{
+	const struct control_peer peer = { .pid = 1, .uid = 2 };
+	char *text = verbs_answer(&f->host, &peer, request, strlen(request));
+	json_t *answer;
+
+	assert_non_null(text);
+	assert_null(strchr(text, '\n'));
+	answer = json_loads(text, 0, NULL);
+	assert_non_null(answer);
+	assert_int_equal(json_integer_value(json_object_get(answer, "schema_version")), 1);
+	free(text);
+	return answer;
+}
+
+static json_t *ask_ok(struct fixture *f, const char *request)
+{
+	json_t *answer = ask(f, request);
+
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	return answer;
+}
+
+static void do_ok(struct fixture *f, const char *request)
+{
+	json_decref(ask_ok(f, request));
+}
+
+static json_int_t number(json_t *object, const char *key)
+{
+	json_t *value = json_object_get(object, key);
+
+	assert_true(json_is_integer(value));
+	return json_integer_value(value);
+}
+
+static json_t *guest_of(json_t *answer, size_t i)
+{
+	json_t *guest = json_array_get(json_object_get(answer, "guests"), i);
+
+	assert_non_null(guest);
+	return guest;
+}
+
+/* Pages of random bytes with zeros behind them: each is compressible and unlike the others. */
+static void put(struct fixture *f, const char *guest, enum tmem_kind kind, unsigned pool,
+		uint32_t pages)
+{
+	struct tmem_client *c = tmem_client_find(f->host.core, guest);
+	const struct tmem_pool_spec spec = { .kind = kind };
+	uint8_t page[TMEM_PAGE_SIZE] = { 0 };
+
+	assert_non_null(c);
+	assert_int_equal(tmem_pool_create(c, pool, &spec), 0);
+	for (uint32_t i = 0; i < pages; i++) {
+		struct tmem_key key = { .index = i };
+
+		for (size_t b = 0; b < 1024; b++)
+			page[b] = (uint8_t)random();
+		assert_int_equal(tmem_put(f->ctx, c, pool, &key, page, 0), 0);
+	}
+}
+
+/* ---- refusals ---------------------------------------------------------- */
+
+static void refusals_have_code_and_reason(void **state)
+{
+	static const struct {
+		const char *request;
+		int code;
+		const char *error;	/* part of it */
+	} rows[] = {
+		{ "", 2, "not JSON" },
+		{ "list", 2, "not JSON" },
+		{ "[]", 2, "a request is an object with a \"verb\"" },
+		{ "{}", 2, "a request is an object with a \"verb\"" },
+		{ "{\"verb\":7}", 2, "a request is an object with a \"verb\"" },
+		{ "{\"verb\":\"nope\"}", 2, "no verb is called \"nope\"" },
+		{ "{\"verb\":\"list\",\"verb\":\"list\"}", 2, "duplicate object key" },
+		{ "{\"verb\":\"list\",\"guest\":\"a\"}", 2, "list: takes no \"guest\"" },
+		{ "{\"verb\":\"stats\",\"guest\":7}", 2, "\"guest\" is not a text" },
+		{ "{\"verb\":\"stats\",\"guest\":\"x\"}", 4, "no guest is called x" },
+		{ "{\"verb\":\"freeze\"}", 2, "no \"guest\" is given" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\"}", 2, "no \"values\" are given" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{}}", 2, "no \"values\" are given" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"max\":true}}", 2,
+		  "max: not a text, an integer or null" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"max\":-1}}", 2, "max: \"-1\"" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":null}}", 2, "min: \"none\"" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"socket\":\"/x\"}}", 2,
+		  "socket: no such option" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":2,\"max\":1}}", 2,
+		  "min (2) is above max (1)" },
+		{ "{\"verb\":\"shrink\"}", 2, "\"bytes\" is not a number above 0" },
+		{ "{\"verb\":\"shrink\",\"bytes\":0}", 2, "\"bytes\" is not a number above 0" },
+		{ "{\"verb\":\"shrink\",\"bytes\":\"1M\"}", 2, "\"bytes\" is not a number above 0" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		json_t *answer = ask(*state, rows[i].request);
+		const char *error = json_string_value(json_object_get(answer, "error"));
+
+		if (!json_is_false(json_object_get(answer, "ok")) || !error ||
+		    !strstr(error, rows[i].error))
+			fail_msg("%s: %s", rows[i].request, error ? error : "taken");
+		assert_int_equal(number(answer, "code"), rows[i].code);
+		json_decref(answer);
+	}
+}
+
+/* ---- reports ----------------------------------------------------------- */
+
+/* Member names of object in order, joined by blanks. */
+static void assert_keys(json_t *object, const char *expected)
+{
+	char keys[2048] = "";
+	size_t used = 0;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value) {
+		used += (size_t)snprintf(keys + used, sizeof(keys) - used, "%s%s", used ? " " : "",
+					 key);
+		assert_true(used < sizeof(keys));
+	}
+	assert_string_equal(keys, expected);
+}
+
+#define COUNTERS "pages pages_max objects objects_max bytes_stored bytes_physical "		\
+	"pages_same_filled pages_raw puts puts_ok dup_puts dup_puts_replaced "			\
+	"puts_refused_quota puts_refused_pressure puts_refused_frozen "				\
+	"puts_refused_incompressible puts_failed_nomem put_to_flush gets gets_ok "		\
+	"flushes flushes_found object_flushes object_flushes_found evicted_pages damaged"
+#define HOST "target_bytes persistent_max_bytes accept_ephemeral accept_persistent "		\
+	"resident_bytes metadata_bytes frames frames_free frames_zbud frames_zs "		\
+	"frames_evicted frames_returned failed_alloc"
+#define GUEST_HEAD "name state frozen logical_bytes stored_bytes physical_bytes "		\
+	"share_permille connections failures "
+
+static void keys_are_stable(void **state)
+{
+	json_t *list = ask_ok(*state, "{\"verb\":\"list\"}");
+	json_t *stats = ask_ok(*state, "{\"verb\":\"stats\"}");
+	json_t *version = ask_ok(*state, "{\"verb\":\"version\"}");
+
+	assert_keys(list, "ok guests host schema_version");
+	assert_keys(guest_of(list, 0), GUEST_HEAD "weight ephemeral_pages persistent_pages puts "
+		    "puts_ok puts_refused gets gets_ok flushes evicted_pages damaged");
+	assert_keys(json_object_get(list, "host"), HOST);
+	assert_keys(stats, "ok guests host schema_version");
+	assert_keys(guest_of(stats, 0), GUEST_HEAD "transport socket vmm_pid driver_version "
+		    "kernel_version queues requests bad_requests kicks interrupts last_failure "
+		    "quota pools evicted_frames ephemeral persistent");
+	assert_keys(json_object_get(guest_of(stats, 0), "quota"),
+		    "weight min max persistent_max codec_ephemeral codec_persistent");
+	assert_keys(json_object_get(guest_of(stats, 0), "ephemeral"), COUNTERS);
+	assert_keys(json_object_get(guest_of(stats, 0), "persistent"), COUNTERS);
+	assert_keys(json_object_get(stats, "host"), HOST " workers worker_spin_ns "
+		    "worker_busy_ns frame_bytes chunk_bytes frames_by_free_chunks "
+		    "pages_by_chunks pages_by_chunks_cumulative");
+	assert_keys(version, "ok version protocol_version pid schema_version");
+	json_decref(list);
+	json_decref(stats);
+	json_decref(version);
+}
+
+static void list_counts_pages(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *a, *b;
+
+	put(f, "a", TMEM_PERSISTENT, 3, 10);
+	put(f, "a", TMEM_EPHEMERAL, 4, 5);
+	answer = ask_ok(f, "{\"verb\":\"list\"}");
+	a = guest_of(answer, 0);
+	b = guest_of(answer, 1);
+	assert_string_equal(json_string_value(json_object_get(a, "name")), "a");
+	assert_string_equal(json_string_value(json_object_get(a, "state")), "listening");
+	assert_int_equal(number(a, "persistent_pages"), 10);
+	assert_int_equal(number(a, "ephemeral_pages"), 5);
+	assert_int_equal(number(a, "logical_bytes"), 15 * TMEM_PAGE_SIZE);
+	assert_true(number(a, "stored_bytes") > 15 * 1024);
+	assert_true(number(a, "physical_bytes") >= number(a, "stored_bytes"));
+	assert_int_equal(number(a, "puts"), 15);
+	assert_int_equal(number(a, "puts_ok"), 15);
+	assert_int_equal(number(b, "puts"), 0);
+	assert_int_equal(number(b, "physical_bytes"), 0);
+	assert_int_equal(number(json_object_get(answer, "host"), "target_bytes"), ARENA);
+	json_decref(answer);
+}
+
+static void stats_of_one_guest(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *b;
+
+	put(f, "b", TMEM_PERSISTENT, 0, 3);
+	answer = ask_ok(f, "{\"verb\":\"stats\",\"guest\":\"b\"}");
+	assert_keys(answer, "ok guests schema_version");
+	assert_int_equal(json_array_size(json_object_get(answer, "guests")), 1);
+	b = guest_of(answer, 0);
+	assert_string_equal(json_string_value(json_object_get(b, "socket")), f->sockets[1]);
+	assert_int_equal(number(b, "pools"), 1);
+	assert_int_equal(number(json_object_get(b, "persistent"), "pages"), 3);
+	assert_int_equal(number(json_object_get(b, "ephemeral"), "pages"), 0);
+	assert_true(json_is_null(json_object_get(json_object_get(b, "quota"), "max")));
+	assert_true(json_is_null(json_object_get(b, "vmm_pid")));
+	json_decref(answer);
+}
+
+static void pools_have_a_row_each(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *pools, *last;
+
+	put(f, "a", TMEM_EPHEMERAL, 1, 2);
+	put(f, "b", TMEM_PERSISTENT, 0, 1);
+	put(f, "b", TMEM_EPHEMERAL, 15, 4);
+	answer = ask_ok(f, "{\"verb\":\"pools\"}");
+	pools = json_object_get(answer, "pools");
+	assert_int_equal(json_array_size(pools), 3);
+	last = json_array_get(pools, 2);
+	assert_keys(last, "guest id kind shared uuid " COUNTERS);
+	assert_string_equal(json_string_value(json_object_get(last, "guest")), "b");
+	assert_string_equal(json_string_value(json_object_get(last, "kind")), "ephemeral");
+	assert_int_equal(number(last, "id"), 15);
+	assert_int_equal(number(last, "pages"), 4);
+	json_decref(answer);
+	answer = ask_ok(f, "{\"verb\":\"pools\",\"guest\":\"a\"}");
+	assert_int_equal(json_array_size(json_object_get(answer, "pools")), 1);
+	json_decref(answer);
+}
+
+/* ---- changes ----------------------------------------------------------- */
+
+static void set_changes_all_or_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct tmem_quota q;
+	json_t *answer;
+
+	do_ok(f, "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"weight\":7,\"min\":\"1M\","
+		 "\"max\":2097152,\"persistent_max\":\"1M\",\"codec-persistent\":\"zstd\"}}");
+	answer = ask(f, "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"weight\":9,"
+			"\"max\":\"1K\"}}");
+	assert_true(json_is_false(json_object_get(answer, "ok")));
+	json_decref(answer);
+	tmem_client_quota_get(tmem_client_find(f->host.core, "a"), &q);
+	assert_int_equal(q.weight, 7);
+	assert_int_equal(q.min, 1 << 20);
+	assert_int_equal(q.max, 2 << 20);
+	assert_int_equal(q.persistent_max, 1 << 20);
+	assert_int_equal(q.codec[TMEM_PERSISTENT], TMEM_CODEC_ZSTD);
+	do_ok(f, "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"max\":null}}");
+	tmem_client_quota_get(tmem_client_find(f->host.core, "a"), &q);
+	assert_int_equal(q.max, TMEM_NO_LIMIT);
+	assert_int_equal(q.weight, 7);
+}
+
+static void freeze_refuses_puts_until_thawed(void **state)
+{
+	struct fixture *f = *state;
+	struct tmem_client *a = tmem_client_find(f->host.core, "a");
+	const struct tmem_key key = { .index = 0 };
+	uint8_t page[TMEM_PAGE_SIZE] = { 1 };
+
+	put(f, "a", TMEM_PERSISTENT, 0, 1);
+	do_ok(f, "{\"verb\":\"freeze\",\"guest\":\"a\"}");
+	assert_int_equal(tmem_put(f->ctx, a, 0, &key, page, 0), -EROFS);
+	do_ok(f, "{\"verb\":\"thaw\",\"guest\":\"a\"}");
+	assert_int_equal(tmem_put(f->ctx, a, 0, &key, page, 0), 0);
+}
+
+static void flush_drops_ephemeral_pages_only(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer;
+
+	put(f, "a", TMEM_EPHEMERAL, 0, 6);
+	put(f, "a", TMEM_PERSISTENT, 1, 2);
+	put(f, "b", TMEM_EPHEMERAL, 0, 1);
+	answer = ask_ok(f, "{\"verb\":\"flush\",\"guest\":\"a\"}");
+	assert_int_equal(number(answer, "pages"), 6);
+	json_decref(answer);
+	answer = ask_ok(f, "{\"verb\":\"list\"}");
+	assert_int_equal(number(guest_of(answer, 0), "ephemeral_pages"), 0);
+	assert_int_equal(number(guest_of(answer, 0), "persistent_pages"), 2);
+	assert_int_equal(number(guest_of(answer, 1), "ephemeral_pages"), 1);
+	json_decref(answer);
+}
+
+static void shrink_says_what_it_gave_and_why_it_stopped(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *r;
+
+	put(f, "a", TMEM_EPHEMERAL, 0, 300);
+	answer = ask_ok(f, "{\"verb\":\"shrink\",\"bytes\":65536}");
+	r = json_object_get(answer, "reclaimed");
+	assert_keys(r, "frames bytes pages_evicted done stopped_because from");
+	assert_true(json_is_true(json_object_get(r, "done")));
+	assert_true(number(r, "bytes") >= 65536);
+	json_decref(answer);
+	answer = ask_ok(f, "{\"verb\":\"shrink\",\"bytes\":1073741824}");
+	r = json_object_get(answer, "reclaimed");
+	assert_false(json_is_true(json_object_get(r, "done")));
+	json_decref(answer);
+	answer = ask_ok(f, "{\"verb\":\"list\"}");
+	assert_int_equal(number(guest_of(answer, 0), "ephemeral_pages"), 0);
+	json_decref(answer);
+}
+
+static void text_that_is_cut_stays_json(void **state)
+{
+	char request[600] = "{\"verb\":\"x";
+	size_t used = strlen(request);
+	json_t *answer;
+
+	while (used + 8 < sizeof(request)) {
+		memcpy(request + used, "\xe2\x82\xac", 3);
+		used += 3;
+	}
+	strcpy(request + used, "\"}");
+	answer = ask(*state, request);
+	assert_int_equal(number(answer, "code"), 2);
+	json_decref(answer);
+}
+
+int main(void)
+{
+#define WITH_HOST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		WITH_HOST(refusals_have_code_and_reason),
+		WITH_HOST(keys_are_stable),
+		WITH_HOST(list_counts_pages),
+		WITH_HOST(stats_of_one_guest),
+		WITH_HOST(pools_have_a_row_each),
+		WITH_HOST(set_changes_all_or_nothing),
+		WITH_HOST(freeze_refuses_puts_until_thawed),
+		WITH_HOST(flush_drops_ephemeral_pages_only),
+		WITH_HOST(shrink_says_what_it_gave_and_why_it_stopped),
+		WITH_HOST(text_that_is_cut_stays_json),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
