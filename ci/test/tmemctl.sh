@@ -1,0 +1,268 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# tmemd and tmemctl from the outside: start, look, change, misuse, end.
+# TAP.  TMEM_BUILD names the build (build).
+set -u
+build=${TMEM_BUILD:-build}
+tmemd=$build/tmemd tmemctl=$build/tmemctl
+work=$(mktemp -d)
+run=$work/run
+count=0
+daemon=
+
+say() {
+	count=$((count + 1))
+	if "${@:2}"; then echo "ok $count - $1"; else echo "not ok $count - $1"; fi
+}
+
+# expect CODE COMMAND...: run it, keep what it says in $out, compare its exit code.
+expect() {
+	local code=$1
+	shift
+	out=$("$@" 2>&1)
+	[ $? -eq "$code" ] || { echo "# $*: not $code: $out"; return 1; }
+}
+
+ctl() { "$tmemctl" --socket "$run/control.sock" "$@"; }
+said() { grep -qF -- "$1" <<<"$out"; }
+is_json() { python3 -m json.tool <<<"$out" >/dev/null; }
+
+# value KEY...: walk into the JSON of $out.
+value() {
+	python3 -c '
+import json, sys
+v = json.loads(sys.argv[1])
+for k in sys.argv[2:]:
+    v = v[int(k)] if k.isdigit() else v[k]
+print(v)' "$out" "$@"
+}
+
+start() {
+	"$tmemd" --run-dir "$run" --arena 64M "$@" >"$work/log" 2>&1 &
+	daemon=$!
+	for _ in $(seq 300); do
+		[ -S "$run/control.sock" ] && return 0
+		kill -0 "$daemon" 2>/dev/null || break
+		sleep 0.05
+	done
+	sed 's/^/# /' "$work/log"
+	return 1
+}
+
+# stop SIGNAL: the exit code must be 0.
+stop() {
+	kill "-$1" "$daemon"
+	wait "$daemon"
+}
+
+cleanup() {
+	[ -n "$daemon" ] && kill -KILL "$daemon" 2>/dev/null
+	rm -rf "$work"
+}
+trap cleanup EXIT
+
+# ---- a configuration that will not do -----------------------------------------
+
+refused() {
+	printf '%s\n' "$1" >"$work/bad.conf"
+	expect 1 "$tmemd" --config "$work/bad.conf" --run-dir "$run" && said "$work/bad.conf:$2"
+}
+
+say "bad size: line and reason" refused $'[tmemd]\narena = 12X' '2: arena: "12X" is not a size'
+say "min above max: line and reason" refused $'[guest a]\nmin = 2G\nmax = 1G' '3: min'
+say "unknown section: line and reason" refused $'\n[hosts]' '2: [hosts]: no such section'
+say "unknown option: line and reason" refused $'[tmemd]\n\ncolour = red' '3: colour: no such option'
+say "absent configuration file" expect 1 "$tmemd" --config "$work/absent.conf"
+say "bad flag value" expect 1 "$tmemd" --workers many
+say "unknown flag is a usage error" expect 2 "$tmemd" --frobnicate
+say "stray argument is a usage error" expect 2 "$tmemd" stray
+say "version of the daemon" expect 0 "$tmemd" --version
+say "help of the daemon" expect 0 "$tmemd" --help
+say "nothing was made by what was refused" test ! -e "$run"
+
+# The sample, as shipped and with every default it shows switched on.
+sample=hv-backend/tmemd.conf
+sed -E 's/^#([a-z-]+ = |\[guest )/\1/; /^(arena-file|run-dir|socket) = /d' "$sample" >"$work/sample.conf"
+sample_works() {
+	"$tmemd" --config "$1" --run-dir "$run" --arena-file "$work/arena" >"$work/log" 2>&1 &
+	daemon=$!
+	for _ in $(seq 300); do [ -S "$run/control.sock" ] && break; sleep 0.05; done
+	stop TERM
+}
+say "sample configuration is taken" sample_works "$sample"
+say "sample configuration with all its defaults is taken" sample_works "$work/sample.conf"
+cat >"$work/twice.conf" <<END
+[tmemd]
+log-level = info
+[guest c]
+weight = 7
+END
+
+# ---- no daemon -----------------------------------------------------------------
+
+say "no daemon: code 3" expect 3 ctl list
+say "no daemon: says where it looked" said "$run/control.sock"
+
+# ---- a daemon ------------------------------------------------------------------
+
+say "daemon starts" start --config "$work/twice.conf" --guest a --guest "b:$work/b.sock"
+say "sockets of the guests are there" test -S "$run/a.sock" -a -S "$work/b.sock" -a -S "$run/c.sock"
+say "second daemon in the directory is refused" expect 1 "$tmemd" --run-dir "$run" --arena 16M
+say "and says why" said "another tmemd uses it"
+
+list_is_right() {
+	expect 0 ctl list --json && is_json && [ "$(value ok)" = True ] &&
+		[ "$(value schema_version)" = 1 ] && [ "$(value guests 0 name)" = c ] &&
+		[ "$(value guests 1 name)" = a ] && [ "$(value guests 2 name)" = b ] &&
+		[ "$(value guests 1 state)" = listening ] && [ "$(value guests 0 weight)" = 7 ] &&
+		[ "$(value guests 1 physical_bytes)" = 0 ] && [ "$(value host target_bytes)" = 67108864 ]
+}
+stats_are_right() {
+	expect 0 ctl stats a --json && is_json && [ "$(value guests 0 name)" = a ] &&
+		[ "$(value guests 0 quota max)" = None ] && [ "$(value guests 0 persistent puts)" = 0 ] &&
+		expect 0 ctl stats --json && is_json && [ "$(value guests 2 socket)" = "$work/b.sock" ] &&
+		[ "$(value host persistent_max_bytes)" = 50331648 ]
+}
+version_is_right() { expect 0 ctl version --json && is_json && [ "$(value protocol_version)" = 1 ] && [ "$(value pid)" = "$daemon" ]; }
+say "list --json" list_is_right
+say "stats --json" stats_are_right
+say "version --json" version_is_right
+say "pools --json" expect 0 ctl pools --json
+say "list as a table" expect 0 ctl list
+say "table has titles" said "NAME STATE"
+say "table has a line for each guest" test "$(wc -l <<<"$out")" -eq 4
+say "list --raw --noheadings" expect 0 ctl list --raw --noheadings -b
+say "raw line is split at blanks" grep -qE '^a listening 0 0 0 0 - 0 0 - 0 0$' <<<"$out"
+say "stats as a table" expect 0 ctl stats a
+say "stats shows counters" said "puts_refused_quota"
+say "stats of all" expect 0 ctl stats
+say "version" expect 0 ctl version
+
+# ---- changes -------------------------------------------------------------------
+
+set_is_right() {
+	expect 0 ctl set a max=32M min=1M weight=250 persistent-max=none codec-ephemeral=lz4 &&
+		expect 0 ctl stats a --json && [ "$(value guests 0 quota max)" = 33554432 ] &&
+		[ "$(value guests 0 quota min)" = 1048576 ] && [ "$(value guests 0 quota weight)" = 250 ] &&
+		[ "$(value guests 0 quota codec_ephemeral)" = lz4 ]
+}
+set_refused_changes_nothing() {
+	expect 2 ctl set a weight=9 min=64M && said "above max" &&
+		expect 0 ctl stats a --json && [ "$(value guests 0 quota weight)" = 250 ]
+}
+frozen() { expect 0 ctl list --json && [ "$(value guests 1 frozen)" = "$1" ]; }
+say "set" set_is_right
+say "set that will not do changes nothing" set_refused_changes_nothing
+say "set of an unknown option" expect 2 ctl set a colour=red
+say "freeze" expect 0 ctl freeze a
+say "is frozen" frozen True
+say "thaw" expect 0 ctl thaw a
+say "is not frozen" frozen False
+say "flush" expect 0 ctl flush a
+say "shrink" expect 0 ctl shrink 1M
+say "shrink --json" expect 0 ctl --json shrink 1M
+say "shrink's JSON" is_json
+say "changes are logged with who asked" grep -qF "control: uid $(id -u), pid " "$work/log"
+
+# ---- misuse --------------------------------------------------------------------
+
+say "no such guest: code 4" expect 4 ctl stats nobody
+say "no such guest: named" said "no guest is called nobody"
+say "no such guest to freeze: code 4" expect 4 ctl freeze nobody
+say "unknown command: code 2" expect 2 ctl frobnicate
+say "no command: code 2" expect 2 ctl
+say "too many arguments: code 2" expect 2 ctl list a
+say "unknown option: code 2" expect 2 ctl --frobnicate list
+say "bad --watch: code 2" expect 2 ctl --watch 0 list
+say "watch of a change: code 2" expect 2 ctl --watch 1 freeze a
+say "shrink by nothing: code 2" expect 2 ctl shrink 0
+
+watch_goes_on() {
+	local seen
+	seen=$(timeout 2.5 "$tmemctl" --socket "$run/control.sock" --json --watch 1 list | wc -l)
+	[ "$seen" -ge 2 ]
+}
+say "list --watch" watch_goes_on
+
+cat >"$work/misuse.py" <<'END'
+import json, socket, sys
+path = sys.argv[1]
+def ask(data):
+    s = socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(path)
+    s.sendall(data); s.shutdown(socket.SHUT_WR)
+    got = b""
+    while True:
+        more = s.recv(65536)
+        if not more: return [json.loads(l) for l in got.splitlines()]
+        got += more
+bad = [b"list", b"{", b"[]", b"{}", b"null", b'"list"', b'{"verb":1}', b'{"verb":"nope"}',
+       b'{"verb":"list","x":1}', b'{"verb":"list","verb":"list"}', b'{"verb":"stats","guest":7}',
+       b'{"verb":"set","guest":"a"}', b'{"verb":"set","guest":"a","values":[]}',
+       b'{"verb":"set","guest":"a","values":{"max":-1}}',
+       b'{"verb":"set","guest":"a","values":{"max":{}}}', b'{"verb":"shrink"}',
+       b'{"verb":"shrink","bytes":-1}', b'{"verb":"shrink","bytes":1e999}', b"\xff\xfe",
+       b'{"verb":"\xff"}', b'{"verb":"li\0st"}', b"[" * 5000, b'{"verb":"' + b"\xe2\x82\xac" * 300 + b'"}']
+for b in bad:
+    r = ask(b + b"\n")
+    assert len(r) == 1 and r[0]["ok"] is False and r[0]["code"] == 2 and r[0]["error"], (b[:60], r)
+r = ask(b"\n".join(bad) + b'\n{"verb":"version"}\n')
+assert len(r) == len(bad) + 1 and r[-1]["ok"] is True
+assert ask(b'{"verb":"version"}') == []
+r = ask(b'{"verb":"' + b"x" * 65000 + b'"}\n')
+assert r[0]["ok"] is False
+END
+say "malformed requests are each refused, the connection goes on" python3 "$work/misuse.py" "$run/control.sock"
+
+cat >"$work/idle.py" <<'END'
+import json, socket, sys
+path = sys.argv[1]
+def connect():
+    s = socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(path); return s
+idle = []
+for i in range(1000):
+    s = connect()
+    if i % 2: s.sendall(b'{"verb":"li')
+    idle.append(s)
+s = connect(); s.sendall(b'{"verb":"list"}\n')
+assert json.loads(s.makefile().readline())["ok"]
+END
+say "a thousand idle connections shut nobody out" python3 "$work/idle.py" "$run/control.sock"
+say "still answers" expect 0 ctl list
+
+# ---- the configuration again, and the end --------------------------------------
+
+reread() {
+	printf '[guest c]\nweight = 9\n' >"$work/twice.conf"
+	kill -HUP "$daemon"
+	for _ in $(seq 100); do
+		expect 0 ctl list --json
+		[ "$(value guests 0 weight)" = 9 ] && return 0
+		sleep 0.05
+	done
+	return 1
+}
+reread_bad() {
+	echo 'nonsense' >"$work/twice.conf"
+	kill -HUP "$daemon"
+	for _ in $(seq 100); do
+		grep -qF "configuration not read again: $work/twice.conf:1:" "$work/log" && break
+		sleep 0.05
+	done
+	expect 0 ctl list --json && [ "$(value guests 0 weight)" = 9 ]
+}
+say "SIGHUP reads the configuration again" reread
+say "SIGHUP over a broken file changes nothing" reread_bad
+say "SIGTERM ends it with 0" stop TERM
+say "and nothing is left behind" test ! -e "$run" -a ! -e "$work/b.sock"
+
+say "daemon starts again" start --guest a
+kill -KILL "$daemon"
+wait "$daemon" 2>/dev/null
+say "killed daemon leaves its sockets" test -S "$run/control.sock"
+say "the next one starts over them" start --guest a
+say "and answers" expect 0 ctl list
+say "SIGINT ends it with 0" stop INT
+daemon=
+
+echo "1..$count"
