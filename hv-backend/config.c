@@ -40,6 +40,7 @@ struct field {
 #define FIELD(type, member) offsetof(type, member), sizeof(((type *)0)->member)
 
 static const char *const yes_no[] = { "no", "yes", NULL };
+static const char *const off_on[] = { "off", "on", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const dedups[] = { "off", "client", "host", NULL };
 static const char *const codecs[] = { "lzo", "lz4", "zstd", NULL };
@@ -57,6 +58,11 @@ static const struct field daemon_fields[] = {
 	{ "dedup", KIND_CHOICE, FIELD(struct config, dedup), 0, 0, dedups },
 	{ "lock-memory", KIND_CHOICE, FIELD(struct config, lock_memory), 0, 0, yes_no },
 	{ "zbud-buddies", KIND_CHOICE, FIELD(struct config, zbud_two), 0, 0, stores },
+	{ "memory-policy", KIND_CHOICE, FIELD(struct config, policy.on), 0, 0, off_on },
+	{ "memory-floor", KIND_SIZE, FIELD(struct config, policy.floor), 0, UINT64_C(1) << 46,
+	  NULL },
+	{ "memory-low", KIND_SIZE, FIELD(struct config, policy.low), 0, UINT64_C(1) << 46, NULL },
+	{ "memory-high", KIND_SIZE, FIELD(struct config, policy.high), 0, UINT64_C(1) << 46, NULL },
 	{ "workers", KIND_NUMBER, FIELD(struct config, workers), 0, 64, NULL },
 	{ "queues", KIND_NUMBER, FIELD(struct config, queues), 1, 16, NULL },
 	{ "poll-us", KIND_NUMBER, FIELD(struct config, poll_us), 0, 1000, NULL },
@@ -96,6 +102,10 @@ const struct config_option config_options[] = {
 	{ "dedup", "off|client|host", "share equal ephemeral pages (off)" },
 	{ "lock-memory", "no|yes", "keep the arena out of the host's swap (no)" },
 	{ "zbud-buddies", "many|two", "compressed pages sharing a frame (many)" },
+	{ "memory-policy", "on|off", "give memory back when the host is short of it (on)" },
+	{ "memory-floor", "SIZE", "take no page while less is available on the host (1/32)" },
+	{ "memory-low", "SIZE", "give memory back when less is available (3/64)" },
+	{ "memory-high", "SIZE", "until this much is available (1/16)" },
 	{ "workers", "N", "worker threads, 0: one per processor, at most 4 (0)" },
 	{ "queues", "N", "queues offered to each guest, 1 to 16 (4)" },
 	{ "poll-us", "N", "longest spin before a worker sleeps, 0: none (50)" },
@@ -501,6 +511,7 @@ void config_init(struct config *c)
 		.arena = UINT64_C(1) << 30,
 		.persistent_max = TMEM_NO_LIMIT,
 		.dedup = TMEM_DEDUP_OFF,
+		.policy.on = true,
 		.queues = 4,
 		.poll_us = 50,
 		.log_level = LOG_LEVEL_INFO,
@@ -540,6 +551,29 @@ static int socket_is_free(const struct config *c, size_t guest, struct config_er
 	return 0;
 }
 
+static int mark_order(const char *lower_name, uint64_t lower, const char *upper_name,
+		      uint64_t upper, struct config_error *e)
+{
+	if (lower && upper && lower > upper)
+		return refuse(e, "%s (%llu) is above %s (%llu)", lower_name,
+			      (unsigned long long)lower, upper_name, (unsigned long long)upper);
+	return 0;
+}
+
+static int policy_finish(struct config *c, struct config_error *e)
+{
+	struct policy_config *p = &c->policy;
+	int err = mark_order("memory-floor", p->floor, "memory-low", p->low, e);
+
+	if (!err)
+		err = mark_order("memory-low", p->low, "memory-high", p->high, e);
+	if (!err)
+		err = mark_order("memory-floor", p->floor, "memory-high", p->high, e);
+	p->total = c->arena;
+	p->persistent_max = c->persistent_max;
+	return err;
+}
+
 int config_finish(struct config *c, struct config_error *e)
 {
 	int err = socket_path(c, "control", c->control_socket, e);
@@ -551,6 +585,9 @@ int config_finish(struct config *c, struct config_error *e)
 	if (c->persistent_max > c->arena)
 		return refuse(e, "persistent-max (%llu) is above arena (%llu)",
 			      (unsigned long long)c->persistent_max, (unsigned long long)c->arena);
+	err = policy_finish(c, e);
+	if (err)
+		return err;
 	for (size_t i = 0; i < c->guest_count; i++) {
 		struct config_guest *g = &c->guests[i];
 

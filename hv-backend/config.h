@@ -15,6 +15,7 @@
 
 #include "hv.h"
 #include "log.h"
+#include "pressure_policy.h"
 #include "tmem.h"
 
 #define CONFIG_DEFAULT_FILE	"/etc/tmemd/tmemd.conf"
@@ -36,6 +37,7 @@ struct config {
 	uint64_t arena;					/* bytes */
 	uint64_t persistent_max;			/* bytes, <= arena */
 	enum tmem_dedup dedup;
+	struct policy_config policy;			/* total, persistent_max: as above */
 	bool     lock_memory;
 	bool     zbud_two;
 	unsigned workers, queues, poll_us;

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "policy.h"
+#include "pressure_policy.h"
 
 /* /proc/meminfo.  -EPROTO: MemTotal or MemAvailable is not there or no number. */
 int procfs_meminfo_parse(const char *text, uint64_t *total, uint64_t *available);

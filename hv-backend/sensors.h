@@ -3,14 +3,14 @@
  * sensors.h - what the kernel says about memory: the host's and our cgroup's.
  *
  * Owns:    the files read, and how they are understood.
- * Must not: judge what it reads (policy.h does).
+ * Must not: judge what it reads (pressure_policy.h does).
  */
 #ifndef HV_SENSORS_H
 #define HV_SENSORS_H
 
 #include <stdint.h>
 
-#include "policy.h"
+#include "pressure_policy.h"
 
 struct sensors;
 

@@ -99,6 +99,10 @@ static const char whole_file[] =
 	"dedup = client\n"
 	"lock-memory = yes\n"
 	"zbud-buddies = two\n"
+	"memory-policy = off\n"
+	"memory-floor = 1M\n"
+	"memory-low = 2M\n"
+	"memory-high = 3M\n"
 	"  workers = 3\n"
 	"queues = 16\n"
 	"poll-us = 0\n"
@@ -132,6 +136,12 @@ static void whole_file_is_taken(void **state)
 	assert_int_equal(c.dedup, TMEM_DEDUP_CLIENT);
 	assert_true(c.lock_memory);
 	assert_true(c.zbud_two);
+	assert_false(c.policy.on);
+	assert_int_equal(c.policy.floor, 1 << 20);
+	assert_int_equal(c.policy.low, 2 << 20);
+	assert_int_equal(c.policy.high, 3 << 20);
+	assert_int_equal(c.policy.total, c.arena);
+	assert_int_equal(c.policy.persistent_max, c.persistent_max);
 	assert_int_equal(c.workers, 3);
 	assert_int_equal(c.queues, 16);
 	assert_int_equal(c.poll_us, 0);
@@ -319,6 +329,12 @@ static void relations_are_checked(void **state)
 	} rows[] = {
 		{ "[tmemd]\narena = 1G\npersistent-max = 2G\n",
 		  "persistent-max (2147483648) is above arena (1073741824)" },
+		{ "[tmemd]\nmemory-floor = 2M\nmemory-low = 1M\n",
+		  "memory-floor (2097152) is above memory-low (1048576)" },
+		{ "[tmemd]\nmemory-low = 2M\nmemory-high = 1M\n",
+		  "memory-low (2097152) is above memory-high (1048576)" },
+		{ "[tmemd]\nmemory-floor = 2M\nmemory-high = 1M\n",
+		  "memory-floor (2097152) is above memory-high (1048576)" },
 		{ "[guest control]\n",
 		  "guest control: /run/tmemd/control.sock is the control socket" },
 		{ "[guest a]\nsocket = /x\n[guest b]\nsocket = /x\n",

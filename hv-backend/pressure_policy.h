@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * policy.h - how much memory the host can spare for guests' pages.
+ * pressure_policy.h - how much memory the host can spare for guests' pages.
  *
  * Owns:    the decision, as a pure step function: numbers in, numbers and a
  *          reason out.
@@ -25,8 +25,8 @@
  * Tasks that stall although the marks are kept mean that the marks are too low
  * for what the host does: while a domain stalls, its low and high count double.
  */
-#ifndef HV_POLICY_H
-#define HV_POLICY_H
+#ifndef HV_PRESSURE_POLICY_H
+#define HV_PRESSURE_POLICY_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,7 +68,8 @@ struct policy_inputs {
 		uint64_t frame;			/* bytes of a frame, not 0 */
 		uint64_t resident;		/* bytes in memory */
 		uint64_t free;			/* of them unused */
-		uint64_t ephemeral, persistent;	/* of them in frames of that kind */
+		uint64_t ephemeral;		/* of them in frames that can be evicted */
+		uint64_t persistent;		/* the rest: persistent pages and tables */
 	} arena;
 };
 
@@ -121,7 +122,7 @@ void policy_init(struct policy_state *s, const struct policy_config *c);
 struct policy_decision policy_step(struct policy_state *s, const struct policy_config *c,
 				   const struct policy_inputs *in, unsigned dt_ms);
 
-/* Whether d is worth a line beside before: another state, or frames go back. */
+/* Whether d is worth a line beside before: another state, not only other numbers. */
 bool policy_is_news(const struct policy_decision *before, const struct policy_decision *d);
 
 /* A decision's reason: a short name, and a sentence.  policy_words returns text. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * policy.c - the step from what was measured to what may be used.
+ * pressure_policy.c - the step from what was measured to what may be used.
  *
  * Owns:    marks, hysteresis, the words for a decision.
  * How:     each domain is measured against its marks; the worst level decides
@@ -10,7 +10,7 @@
  *          below the floor or when nothing else is left to give.
  * Must not: ever go below what persistent pages hold.
  */
-#include "policy.h"
+#include "pressure_policy.h"
 
 #include <stdio.h>
 
@@ -306,8 +306,6 @@ static bool is_calm(const struct policy_decision *d)
 
 bool policy_is_news(const struct policy_decision *before, const struct policy_decision *d)
 {
-	if (d->reclaim_frames)
-		return true;
 	if (is_calm(before) && is_calm(d))
 		return false;
 	return before->reason != d->reason || before->domain != d->domain ||
