@@ -63,7 +63,7 @@ static void queue_interrupt_locked(struct queue *q)
 
 	if (!q->running || !ring_interrupt_due(&q->ring) || q->call < 0)
 		return;
-	/* A full pipe or counter has an interrupt in it already: nothing is lost. */
+	/* A full pipe, socket or counter has an interrupt in it already: nothing is lost. */
 	do {
 		n = write(q->call, &one, sizeof(one));
 	} while (n < 0 && errno == EINTR);

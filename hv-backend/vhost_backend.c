@@ -430,14 +430,16 @@ static struct vring *vring_of_fd(struct vhost_backend *v, const struct message *
 }
 
 /*
- * Descriptors that workers watch and write: an eventfd (an inode of no type) or
- * a pipe.  Anything else may do more than pass a signal on.
+ * Descriptors that workers watch and write: an eventfd (an inode of no type), a
+ * pipe or a socket (User-mode Linux's interrupts).  Anything else may do more
+ * than pass a signal on.
  */
 static bool fd_is_signal(int fd)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || !(st.st_mode & S_IFMT));
+	return fstat(fd, &st) == 0 &&
+	       (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || !(st.st_mode & S_IFMT));
 }
 
 /* Interrupts are written by a worker, which must not be made to wait. */
@@ -475,7 +477,7 @@ static int on_set_vring_call(struct vhost_backend *v, struct message *m)
 	if (!r)
 		return -EPROTO;
 	if (m->fds && (!fd_is_signal(m->fd[0]) || !fd_unblock(m->fd[0])))
-		return refuse(v, "interrupt descriptor is neither eventfd nor pipe");
+		return refuse(v, "interrupt descriptor cannot be written");
 	old = queue_call_set(queue_of(v, r), m->fds ? fd_take(m) : -1);
 	fd_close(&old);
 	return 0;
