@@ -297,3 +297,45 @@ uint64_t tmem_arena_punch(struct tmem *t, uint64_t max)
 	tmem_unlock(&a->lock);
 	return done;
 }
+
+void tmem_arena_survey(struct tmem *t)
+{
+	struct tmem_arena *a = &t->arena;
+	uint64_t start, end = 0;
+	uint32_t frame, last;
+
+	while (!tmem_os_data(a->fd, end, &start, &end)) {
+		frame = (uint32_t)(start >> a->frame_shift);
+		last = (uint32_t)((end - 1) >> a->frame_shift);
+		for (; frame <= last && frame < a->frames; frame++) {
+			if (!frame || bit_test(a->warm, frame))
+				continue;
+			bit_set(a->warm, frame);
+			a->warm_frames++;
+			a->high = frame + 1;
+		}
+	}
+	for (frame = 1; frame < a->high; frame++) {
+		if (bit_test(a->warm, frame))
+			continue;
+		bit_set(a->cold, frame);
+		a->cold_frames++;
+		a->frame[frame].hole = true;
+	}
+}
+
+bool tmem_arena_unclaimed(const struct tmem *t, uint32_t frame)
+{
+	return bit_test(t->arena.warm, frame);
+}
+
+void tmem_arena_claim(struct tmem *t, uint32_t frame)
+{
+	struct tmem_arena *a = &t->arena;
+
+	bit_clear(a->warm, frame);
+	a->warm_frames--;
+	if (a->lock_memory)
+		extent_lock_locked(a, frame);
+	atomic_fetch_add_explicit(&a->used, 1, memory_order_relaxed);
+}

@@ -26,6 +26,14 @@ void tmem_arena_give(struct tmem *t, uint32_t frame);
 /* Give up to max free frames back to the host, in runs; returns how many. */
 uint64_t tmem_arena_punch(struct tmem *t, uint64_t max);
 
+/*
+ * Rebuild: find the frames that hold memory.  They are free until one is
+ * claimed, which counts it as used.
+ */
+void tmem_arena_survey(struct tmem *t);
+bool tmem_arena_unclaimed(const struct tmem *t, uint32_t frame);
+void tmem_arena_claim(struct tmem *t, uint32_t frame);
+
 static inline uint64_t tmem_frame_bytes(const struct tmem *t)
 {
 	return 1ull << t->arena.frame_shift;

@@ -227,6 +227,60 @@ unsigned tmem_frame_used_locked(struct tmem *t, uint32_t frame)
 	return n;
 }
 
+void tmem_frame_recover_locked(struct tmem *t, uint32_t frame)
+{
+	struct tmem_frame_head *head = tmem_frame_head(t, frame);
+	uint64_t *map = tmem_frame_map(t, frame);
+
+	if (head->slots > t->arena.slots_max || directory_end(t, head->slots) > t->arena.chunks)
+		head->slots = 0;
+	memset(map, 0, t->arena.map_words * sizeof(*map));
+	map_fill(map, 0, directory_end(t, head->slots), true);
+	tmem_frame(t, frame)->used = 0;
+}
+
+bool tmem_frame_claim_locked(struct tmem *t, uint32_t frame, uint32_t info)
+{
+	uint64_t *map = tmem_frame_map(t, frame);
+	struct tmem_frame *f = tmem_frame(t, frame);
+	unsigned start = tmem_info_start(info);
+	unsigned end = start + tmem_chunks_of(t, f->kind, tmem_info_size(info));
+
+	if (map_next(map, end, start, true) != end)
+		return false;
+	map_fill(map, start, end, true);
+	f->used++;
+	return true;
+}
+
+void tmem_frame_unclaim_locked(struct tmem *t, uint32_t frame, uint32_t slot)
+{
+	struct tmem_slot *s = tmem_slot(t, tmem_handle_of(frame, slot));
+	struct tmem_frame *f = tmem_frame(t, frame);
+	uint32_t extent = atomic_load_explicit(&s->index, memory_order_relaxed);
+	unsigned start = tmem_info_start(extent);
+
+	map_fill(tmem_frame_map(t, frame), start,
+		 start + tmem_chunks_of(t, f->kind, tmem_info_size(extent)), false);
+	atomic_store_explicit(&s->object, 0, memory_order_relaxed);
+	f->used--;
+}
+
+void tmem_frame_settle_locked(struct tmem *t, uint32_t frame, const uint64_t *free)
+{
+	struct tmem_slot *s = tmem_slot(t, tmem_handle_of(frame, 0));
+	unsigned i;
+
+	for (i = 0; i < tmem_frame_head(t, frame)->slots; i++) {
+		if (!(free[i / 64] >> (i % 64) & 1))
+			continue;
+		atomic_store_explicit(&s[i].info, 0, memory_order_release);
+		atomic_store_explicit(&s[i].object, 0, memory_order_relaxed);
+	}
+	directory_trim_locked(t, frame);
+	tmem_frame_measure_locked(t, frame);
+}
+
 bool tmem_frame_map_right_locked(struct tmem *t, uint32_t frame)
 {
 	unsigned i, slots = tmem_frame_head(t, frame)->slots;

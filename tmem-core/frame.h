@@ -60,6 +60,16 @@ void tmem_frame_remove_locked(struct tmem *t, uint32_t frame, uint32_t slot);
 /* Slots not free, counted from the directory. */
 unsigned tmem_frame_used_locked(struct tmem *t, uint32_t frame);
 
+/*
+ * Rebuild: recover a frame whose head, map and slots may say anything.  First
+ * recover (nothing is used), then claim the chunks of each page that comes back
+ * (false: not free), unclaim what lost, settle with a bit for each slot to free.
+ */
+void tmem_frame_recover_locked(struct tmem *t, uint32_t frame);
+bool tmem_frame_claim_locked(struct tmem *t, uint32_t frame, uint32_t info);
+void tmem_frame_unclaim_locked(struct tmem *t, uint32_t frame, uint32_t slot);
+void tmem_frame_settle_locked(struct tmem *t, uint32_t frame, const uint64_t *free);
+
 /* Is the chunk map the union of directory and slots?  For the validator. */
 bool tmem_frame_map_right_locked(struct tmem *t, uint32_t frame);
 

@@ -150,32 +150,46 @@ static int objects_prepare(struct tmem *t, struct tmem_stripe *s)
 	return 0;
 }
 
+/* The object has a number and no pages: it can be found from now on. */
+static void object_link(const struct tmem_where *w, uint32_t number)
+{
+	struct tmem_counters *n = &w->stripe->count;
+	struct tmem_object *o = tmem_object(w->pool->host, number);
+
+	o->slots = NULL;
+	o->capacity = o->count = 0;
+	atomic_store_explicit(&o->home, w->pool->number << 4 | w->hash % TMEM_STRIPES,
+			      memory_order_relaxed);
+	object_add(w->stripe, (uint64_t)w->hash << 32 | number);
+	w->stripe->used++;
+	n->objects++;
+	if (n->objects > n->objects_max)
+		n->objects_max = n->objects;
+}
+
 int tmem_object_create_locked(const struct tmem_where *w, uint32_t *number)
 {
-	unsigned shard = w->hash % TMEM_STRIPES;
-	struct tmem_pool *p = w->pool;
-	struct tmem *t = p->host;
+	struct tmem *t = w->pool->host;
 	struct tmem_object_record *r;
-	struct tmem_object *o;
 
 	if (objects_prepare(t, w->stripe))
 		return -ENOMEM;
-	*number = tmem_record_alloc(t, TMEM_TABLE_OBJECT, shard);
+	*number = tmem_record_alloc(t, TMEM_TABLE_OBJECT, w->hash);
 	if (!*number)
 		return -EAGAIN;
 	r = record(t, *number);
 	memcpy(r->oid, w->oid, sizeof(r->oid));
-	r->incarnation = p->incarnation;
-	o = tmem_object(t, *number);
-	o->slots = NULL;
-	o->capacity = o->count = 0;
-	atomic_store_explicit(&o->home, p->number << 4 | shard, memory_order_relaxed);
-	atomic_store_explicit(&r->pool, p->number, memory_order_release);
-	object_add(w->stripe, (uint64_t)w->hash << 32 | *number);
-	w->stripe->used++;
-	w->stripe->count.objects++;
-	if (w->stripe->count.objects > w->stripe->count.objects_max)
-		w->stripe->count.objects_max = w->stripe->count.objects;
+	r->incarnation = w->pool->incarnation;
+	object_link(w, *number);
+	atomic_store_explicit(&r->pool, w->pool->number, memory_order_release);
+	return 0;
+}
+
+int tmem_object_adopt_locked(const struct tmem_where *w, uint32_t number)
+{
+	if (objects_prepare(w->pool->host, w->stripe))
+		return -ENOMEM;
+	object_link(w, number);
 	return 0;
 }
 

@@ -31,6 +31,9 @@ uint32_t tmem_object_find_locked(const struct tmem_where *w);
  */
 int tmem_object_create_locked(const struct tmem_where *w, uint32_t *number);
 
+/* Rebuild: the object whose record has that number comes back.  -ENOMEM. */
+int tmem_object_adopt_locked(const struct tmem_where *w, uint32_t number);
+
 /* Take the object out of the pool; its pages and number are the caller's. */
 void tmem_object_detach_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number,
 			       uint32_t hash);

@@ -156,6 +156,15 @@ static int charge(struct tmem *t, struct tmem_client *c, enum tmem_kind kind)
 	return err;
 }
 
+void tmem_share_adopt(struct tmem *t, struct tmem_client *c, enum tmem_kind kind)
+{
+	if (kind == TMEM_PERSISTENT) {
+		atomic_fetch_add(&c->charged_persistent, 1);
+		atomic_fetch_add(&t->persistent_frames, 1);
+	}
+	atomic_fetch_add(&c->charged, 1);
+}
+
 void tmem_frame_put(struct tmem *t, struct tmem_client *c, enum tmem_kind kind, uint32_t frame)
 {
 	tmem_arena_give(t, frame);

@@ -20,6 +20,9 @@ void tmem_frame_put(struct tmem *t, struct tmem_client *c, enum tmem_kind kind, 
 /* A frame of the client is not its any more (but still counted as used). */
 void tmem_uncharge(struct tmem *t, struct tmem_client *c, enum tmem_kind kind);
 
+/* Rebuild: charge a frame whatever the limits. */
+void tmem_share_adopt(struct tmem *t, struct tmem_client *c, enum tmem_kind kind);
+
 /*
  * The client that should lose an ephemeral frame now: the one most above its
  * share among those above their min; NULL: there is none.  *floor: some client

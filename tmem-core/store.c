@@ -208,6 +208,25 @@ int tmem_store_alloc(struct tmem_client *c, enum tmem_kind kind, uint32_t size, 
 	return 0;
 }
 
+void tmem_store_adopt(struct tmem_client *c, enum tmem_kind kind, uint32_t frame)
+{
+	struct tmem_store *s = &c->store[kind];
+	struct tmem *t = c->host;
+	unsigned i, slots = tmem_frame_head(t, frame)->slots;
+
+	tmem_lock(&s->lock);
+	frame_add_locked(s, frame, TMEM_PROBATION);
+	for (i = 0; i < slots; i++) {
+		struct tmem_slot *slot = tmem_slot(t, tmem_handle_of(frame, i));
+		uint32_t info = atomic_load_explicit(&slot->info, memory_order_relaxed);
+
+		if (info)
+			s->chunk_now[bin_of(tmem_chunks_of(t, tmem_frame(t, frame)->kind,
+							   tmem_info_size(info)))]++;
+	}
+	tmem_unlock(&s->lock);
+}
+
 /* ---- and back -------------------------------------------------------------- */
 
 static void frame_remove_locked(struct tmem_store *s, uint32_t frame)

@@ -30,6 +30,9 @@ void tmem_store_free(struct tmem *t, tmem_handle h, uint32_t mark);
  */
 uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages);
 
+/* Rebuild: a recovered frame comes into the client's store. */
+void tmem_store_adopt(struct tmem_client *c, enum tmem_kind kind, uint32_t frame);
+
 /* The client a frame of a store belongs to. */
 struct tmem_client *tmem_frame_client(struct tmem *t, uint32_t frame);
 

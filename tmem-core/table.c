@@ -44,6 +44,13 @@ static struct tmem_segment *segment_of(struct tmem_table *table, uint32_t number
 	return leaf ? atomic_load_explicit(&leaf[number % TMEM_LEAF], memory_order_acquire) : NULL;
 }
 
+static void segment_free(struct tmem *t, struct tmem_segment *s)
+{
+	tmem_free(&t->heap, s->heap);
+	tmem_free(&t->heap, s->link);
+	tmem_free(&t->heap, s);
+}
+
 void tmem_table_done(struct tmem *t, enum tmem_table_id id)
 {
 	struct tmem_table *table = &t->table[id];
@@ -59,11 +66,8 @@ void tmem_table_done(struct tmem *t, enum tmem_table_id id)
 			continue;
 		}
 		s = segment_of(table, i);
-		if (!s)
-			continue;
-		tmem_free(&t->heap, s->link);
-		tmem_free(&t->heap, s->heap);
-		tmem_free(&t->heap, s);
+		if (s)
+			segment_free(t, s);
 	}
 	for (i = 0; i < TMEM_DIRECTORY; i++)
 		tmem_free(&t->heap, (void *)table->directory[i]);
@@ -95,6 +99,16 @@ void *tmem_record(struct tmem *t, enum tmem_table_id id, uint32_t number)
 
 	return atomic_load_explicit(&s->arena, memory_order_acquire) +
 	       (size_t)i * table->record_size;
+}
+
+void *tmem_record_if(struct tmem *t, enum tmem_table_id id, uint32_t number)
+{
+	struct tmem_table *table = &t->table[id];
+	struct tmem_segment *s = segment_of(table, number >> table->span_shift);
+
+	if (!s || !(number & ((1u << table->span_shift) - 1)) || !atomic_load(&s->arena))
+		return NULL;
+	return tmem_record(t, id, number);
 }
 
 static void list_add(struct tmem_segment **list, struct tmem_segment *s)
@@ -190,9 +204,7 @@ static struct tmem_segment *segment_alloc(struct tmem *t, struct tmem_table *tab
 	s->link = tmem_alloc(&t->heap, span * sizeof(*s->link));
 	if (s->heap && s->link)
 		return s;
-	tmem_free(&t->heap, s->heap);
-	tmem_free(&t->heap, s->link);
-	tmem_free(&t->heap, s);
+	segment_free(t, s);
 	return NULL;
 }
 
@@ -258,9 +270,7 @@ static struct tmem_segment *segment_get(struct tmem *t, struct tmem_table *table
 	s->shard = shard;
 	if (!segment_publish(t, table, s, atomic_fetch_add(&table->segments, 1)))
 		return s;
-	tmem_free(&t->heap, s->heap);
-	tmem_free(&t->heap, s->link);
-	tmem_free(&t->heap, s);
+	segment_free(t, s);
 	return NULL;
 }
 
@@ -303,4 +313,67 @@ uint32_t tmem_record_alloc_grow(struct tmem *t, enum tmem_table_id id, int *err)
 	while (!(number = tmem_record_alloc(t, id, 0)) && !*err)
 		*err = tmem_table_grow(t, id, 0);
 	return number;
+}
+
+int tmem_table_adopt(struct tmem *t, enum tmem_table_id id, uint32_t frame)
+{
+	struct tmem_table *table = &t->table[id];
+	struct tmem_frame_head *head = tmem_frame_head(t, frame);
+	uint32_t number = head->owner;
+	struct tmem_segment *s;
+	int err;
+
+	if (number >= TMEM_DIRECTORY * TMEM_LEAF || number >= t->arena.frames)
+		return -ERANGE;
+	if (segment_of(table, number))
+		return -EEXIST;
+	s = segment_alloc(t, table);
+	if (!s)
+		return -ENOMEM;
+	s->shard = &table->shard[number % TMEM_SHARDS];
+	s->frame = frame;
+	atomic_store_explicit(&s->arena, (char *)head, memory_order_relaxed);
+	err = segment_publish(t, table, s, number);
+	if (err) {
+		segment_free(t, s);
+		return err;
+	}
+	if (number >= atomic_load(&table->segments))
+		atomic_store(&table->segments, number + 1);
+	return 0;
+}
+
+static void segment_settle(struct tmem *t, struct tmem_table *table, struct tmem_segment *s,
+			   bool (*alive)(struct tmem *t, uint32_t number))
+{
+	uint32_t i, span = 1u << table->span_shift;
+
+	for (i = span - 1; i; i--) {
+		if (alive(t, s->number << table->span_shift | i)) {
+			s->live++;
+			continue;
+		}
+		memset(atomic_load(&s->arena) + (size_t)i * table->record_size, 0,
+		       table->record_size);
+		s->link[i] = s->free;
+		s->free = (uint16_t)i;
+	}
+	if (s->free)
+		list_add(&s->shard->open, s);
+	if (!s->live)
+		tmem_arena_give(t, vacate_locked(s));
+}
+
+void tmem_table_settle(struct tmem *t, enum tmem_table_id id,
+		       bool (*alive)(struct tmem *t, uint32_t number))
+{
+	struct tmem_table *table = &t->table[id];
+	uint32_t number, end = atomic_load(&table->segments);
+
+	for (number = 0; number < end; number++) {
+		struct tmem_segment *s = segment_of(table, number);
+
+		if (s)
+			segment_settle(t, table, s, alive);
+	}
 }

@@ -30,6 +30,9 @@ void *tmem_companion(struct tmem *t, enum tmem_table_id id, uint32_t number);
 /* The record of a number that is allocated. */
 void *tmem_record(struct tmem *t, enum tmem_table_id id, uint32_t number);
 
+/* The same for a number that may be any value: NULL if it has no memory. */
+void *tmem_record_if(struct tmem *t, enum tmem_table_id id, uint32_t number);
+
 /* Numbers are below this. */
 uint32_t tmem_table_end(struct tmem *t, enum tmem_table_id id);
 

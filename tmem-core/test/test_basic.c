@@ -269,6 +269,67 @@ static void test_shared_pool(void **state)
 	host_close(&h);
 }
 
+/* Another process's view of the same arena: all that was held, nothing flushed. */
+static void test_rebuild(void **state)
+{
+	struct tmem_config config = { .arena_max = ARENA, .rebuild = true };
+	struct tmem_quota q;
+	struct host h;
+	uint32_t n;
+
+	(void)state;
+	host_open(&h, false);
+	pool(&h, 0, TMEM_EPHEMERAL);
+	pool(&h, 1, TMEM_PERSISTENT);
+	tmem_client_quota_get(h.c, &q);
+	q.weight = 333;
+	assert_int_equal(tmem_client_quota_set(h.c, &q), 0);
+	for (n = 0; n < 3000; n++) {
+		put(&h, 0, n, n);
+		put(&h, 1, n, n + 1);
+		put(&h, 1, n, n);
+	}
+	for (n = 0; n < 3000; n += 3) {
+		struct tmem_key key = key_of(n);
+
+		tmem_flush_page(h.c, 1, &key);
+	}
+	tmem_ctx_destroy(h.ctx);
+	tmem_destroy(h.t);
+	config.arena_fd = h.fd;
+	assert_int_equal(tmem_create(&h.t, &config), 0);
+	assert_int_equal(tmem_ctx_create(h.t, &h.ctx), 0);
+	h.c = tmem_client_find(h.t, "guest");
+	assert_non_null(h.c);
+	valid(&h);
+	tmem_client_quota_get(h.c, &q);
+	assert_int_equal(q.weight, 333);
+	for (n = 0; n < 3000; n++) {
+		assert_int_equal(get(&h, 0, n, n), 0);
+		assert_int_equal(get(&h, 1, n, n), n % 3 ? 0 : -ENOENT);
+	}
+	tmem_client_destroy(h.c);
+	assert_int_equal(tmem_client_create(h.t, "guest", &h.c), 0);
+	host_close(&h);
+}
+
+/* A file that is no arena stays as it is. */
+static void test_rebuild_refused(void **state)
+{
+	struct tmem_config config = { .arena_max = ARENA, .rebuild = true };
+	char text[8192] = "not an arena", now[8192];
+	struct tmem *t;
+	int fd = memfd_create("arena", MFD_CLOEXEC);
+
+	(void)state;
+	config.arena_fd = fd;
+	assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+	assert_int_equal(tmem_create(&t, &config), -EPROTO);
+	assert_int_equal(pread(fd, now, sizeof(now), 0), sizeof(now));
+	assert_memory_equal(now, text, sizeof(now));
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +338,8 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_eviction_and_reclaim),
 		cmocka_unit_test(test_shared_pool),
+		cmocka_unit_test(test_rebuild),
+		cmocka_unit_test(test_rebuild_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
