@@ -14,6 +14,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 
+#include "ivshmem.h"
 #include "request.h"
 #include "slot.h"
 #include "stats.h"
@@ -43,6 +44,9 @@ static int __init tmem_init(void)
 	err = tmem_virtio_init();
 	if (err)
 		goto err_stats;
+	err = tmem_ivshmem_init();
+	if (err)
+		goto err_virtio;
 	err = tmem_swap_init();
 	if (err)
 		goto err_host;
@@ -50,6 +54,8 @@ static int __init tmem_init(void)
 
 err_host:
 	tmem_host_forget();
+	tmem_ivshmem_exit();
+err_virtio:
 	tmem_virtio_exit();
 err_stats:
 	tmem_stats_exit();
@@ -62,6 +68,7 @@ static void __exit tmem_exit(void)
 {
 	tmem_swap_exit();
 	tmem_host_forget();
+	tmem_ivshmem_exit();
 	tmem_virtio_exit();
 	tmem_stats_exit();
 	tmem_queues_destroy();
