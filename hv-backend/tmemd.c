@@ -279,7 +279,7 @@ static int guests_start(struct daemon *d)
 		struct hv_guest_config config = {
 			.name = g->name,
 			.socket = g->socket,
-			.transport = HV_VHOST_USER,
+			.transport = g->transport,
 			.quota = g->quota,
 		};
 		int err = hv_guest_add(d->hv, &config);
