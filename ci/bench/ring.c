@@ -5,13 +5,15 @@
  * Owns:    the daemon under test (its own child, found beside this program)
  *          and the measured loops.
  * How:     one guest with one persistent pool and one queue puts all pages, gets
- *          them back and compares each.  Three runs:
+ *          them back and compares each.  Three runs over each transport:
  *            busy, depth 1    back to back, guest and worker spin
  *            busy, depth 32   as above, a window of requests in flight
  *            asleep, depth 1  an idle gap before each request, longer than any
  *                             spin of the worker
- *          Raw compression is timed before and after each run on the same pages,
- *          and the figure beside a run is the median of those two passes.
+ *          Raw compression is timed before and
+ *          after each run on the same pages, and the figure beside a run is the
+ *          mean of those two passes' medians; raw_wake_ns beside the asleep run is
+ *          what this machine takes to wake any thread after such a gap.
  *          A request's time is from writing the page into the bounce buffer to
  *          having seen the answer (and, for a get, having copied the page out).
  *          Guest and daemon are kept on different CPUs where there are two.
@@ -19,7 +21,6 @@
  */
 #include <errno.h>
 #include <jansson.h>
-#include <lzo/lzo1x.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@
 
 #include "bench/bench.h"
 #include "bench/ring_pages.h"
+#include "bench/ring_raw.h"
 #include "daemon.h"
 #include "front.h"
 
@@ -39,7 +41,7 @@
  * Several times what a worker spins, so that it sleeps (kicks_per_op shows it);
  * not so long that what is measured is how deep this machine's idle CPUs sleep.
  */
-#define ASLEEP_GAP_NS	400000
+#define ASLEEP_GAP_NS	100000
 #define DEPTH		32u
 #define POOL		0u
 
@@ -57,11 +59,19 @@ static const struct run runs[] = {
 };
 
 struct figures {
-	double put_p50, put_p99, get_p50, get_p99, ops_per_s, raw_compress;
+	double put_p50, put_p99, get_p50, get_p99, ops_per_s, raw_compress, raw_wake;
 	double kicks_per_op, interrupts_per_op;
 };
 
+static const struct transport {
+	const char *name, *option, *guest;
+} transports[] = {
+	{ "vhost-user", "--guest",         "bench" },
+	{ "ivshmem",    "--guest-ivshmem", "bench-ivshmem" },
+};
+
 static struct daemon host;
+static cpu_set_t cpus;		/* what this process may run on */
 
 /* ---- the guest -------------------------------------------------------- */
 
@@ -125,8 +135,10 @@ static uint64_t pass(const struct pass *p, uint16_t op)
 
 	for (uint32_t i = 0; i < p->run->pages + depth - 1; i++) {
 		if (p->run->gap_ns) {
+			uint64_t from = bench_now();
+
 			nanosleep(&(struct timespec){ .tv_nsec = p->run->gap_ns }, NULL);
-			idle += (uint64_t)p->run->gap_ns;
+			idle += bench_now() - from;
 		}
 		if (i < p->run->pages) {
 			since[i % depth] = bench_now();
@@ -146,40 +158,6 @@ static uint64_t pass(const struct pass *p, uint16_t op)
 
 /* ---- figures ---------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* The value that a share of the n values is below; sorts them. */
-static double quantile(double *v, size_t n, double share)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return v[(size_t)((double)(n - 1) * share)];
-}
-
-/* Median time of compressing one page with nothing around it. */
-static double raw_compress(const uint8_t *pages, unsigned n, double *ns)
-{
-	static uint8_t out[2 * TMEMP_PAGE_SIZE];
-	void *scratch = malloc(LZO1X_1_MEM_COMPRESS);
-
-	if (!scratch)
-		bench_die("no memory for the codec");
-	for (unsigned i = 0; i < n; i++) {
-		lzo_uint len = sizeof(out);
-		uint64_t start = bench_now();
-
-		lzo1x_1_compress(pages + (size_t)i * TMEMP_PAGE_SIZE, TMEMP_PAGE_SIZE, out, &len,
-				 scratch);
-		ns[i] = (double)(bench_now() - start);
-	}
-	free(scratch);
-	return quantile(ns, n, 0.5);
-}
-
 static struct figures measure(struct front *f, const struct run *run, const uint8_t *pages)
 {
 	struct front_queue *q = &f->queue[0];
@@ -192,7 +170,7 @@ static struct figures measure(struct front *f, const struct run *run, const uint
 	if (!put || !get)
 		bench_die("no memory for %zu times", n);
 	f->config.spin_ns = run->spin_ns;
-	raw[0] = raw_compress(pages, run->pages, put);
+	raw[0] = ring_raw_compress(pages, run->pages, put);
 	for (unsigned i = 0; i < run->rounds; i++) {
 		struct pass p = { .q = q, .run = run, .pages = pages };
 
@@ -202,52 +180,57 @@ static struct figures measure(struct front *f, const struct run *run, const uint
 		busy_ns += pass(&p, TMEMP_OP_GET);
 	}
 	out = (struct figures){
-		.put_p50 = quantile(put, n, 0.5), .put_p99 = quantile(put, n, 0.99),
-		.get_p50 = quantile(get, n, 0.5), .get_p99 = quantile(get, n, 0.99),
+		.put_p50 = ring_quantile(put, n, 0.5), .put_p99 = ring_quantile(put, n, 0.99),
+		.get_p50 = ring_quantile(get, n, 0.5), .get_p99 = ring_quantile(get, n, 0.99),
 		.ops_per_s = ops * 1e9 / (double)busy_ns,
 		.kicks_per_op = (double)(q->kicks - kicks) / ops,
 		.interrupts_per_op = (double)(q->interrupts - interrupts) / ops,
 	};
-	raw[1] = raw_compress(pages, run->pages, put);
+	raw[1] = ring_raw_compress(pages, run->pages, put);
 	out.raw_compress = bench_median(raw, 2);
+	out.raw_wake = run->gap_ns ? ring_raw_wake(&cpus, run->gap_ns) : 0;
 	free(put);
 	free(get);
 	return out;
 }
 
-static json_t *describe(const struct run *run, const struct figures *r)
+static json_t *describe(const struct transport *t, const struct run *run, const struct figures *r)
 {
-	return json_pack("{ss ss si sI sI sI sI sI sI sf sf}",
-			 "transport", "vhost-user", "mode", run->mode, "queue_depth", (int)run->depth,
+	return json_pack("{ss ss si sI sI sI sI sI sI sI sf sf}",
+			 "transport", t->name, "mode", run->mode, "queue_depth", (int)run->depth,
 			 "put_p50_ns", (json_int_t)r->put_p50, "put_p99_ns", (json_int_t)r->put_p99,
 			 "get_p50_ns", (json_int_t)r->get_p50, "get_p99_ns", (json_int_t)r->get_p99,
 			 "ops_per_s", (json_int_t)r->ops_per_s,
 			 "raw_compress_ns", (json_int_t)r->raw_compress,
+			 "raw_wake_ns", (json_int_t)r->raw_wake,
 			 "kicks_per_op", r->kicks_per_op, "interrupts_per_op", r->interrupts_per_op);
+}
+
+#define COLUMN	12	/* the narrowest */
+
+static int width_of(const char *column)
+{
+	int n = (int)strlen(column) + 2;
+
+	return n > COLUMN ? n : COLUMN;
 }
 
 static void print_lines(const json_t *all)
 {
-	static const char *const columns[] = {
-		"mode", "queue_depth", "put_p50_ns", "put_p99_ns", "get_p50_ns", "get_p99_ns",
-		"ops_per_s", "raw_compress_ns", "kicks_per_op", "interrupts_per_op",
-	};
-	const size_t n = sizeof(columns) / sizeof(columns[0]);
-	const json_t *one;
+	json_t *one, *v;
+	const char *key;
 	size_t row;
 
-	for (size_t i = 0; i < n; i++)
-		printf("%*s", (int)strlen(columns[i]) + 2, columns[i]);
+	json_object_foreach(json_array_get(all, 0), key, v)
+		printf("%*s", width_of(key), key);
 	putchar('\n');
 	json_array_foreach(all, row, one) {
-		for (size_t i = 0; i < n; i++) {
-			const json_t *v = json_object_get(one, columns[i]);
-			int width = (int)strlen(columns[i]) + 2;
-
+		json_object_foreach(one, key, v) {
 			if (json_is_string(v))
-				printf("%*s", width, json_string_value(v));
+				printf("%*s", width_of(key), json_string_value(v));
 			else
-				printf("%*.*f", width, json_is_real(v) ? 3 : 0, json_number_value(v));
+				printf("%*.*f", width_of(key), json_is_real(v) ? 3 : 0,
+				       json_number_value(v));
 		}
 		putchar('\n');
 	}
@@ -261,74 +244,69 @@ static void stop_host(void)
 		daemon_stop(&host);
 }
 
-/* Keep this thread, and what it starts, on the CPUs of may from the first to before the last. */
-static void run_on(const cpu_set_t *may, unsigned first, unsigned last)
-{
-	cpu_set_t some;
-	unsigned nth = 0;
-
-	CPU_ZERO(&some);
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, may))
-			continue;
-		if (nth >= first && nth < last)
-			CPU_SET(cpu, &some);
-		nth++;
-	}
-	if (CPU_COUNT(&some))
-		sched_setaffinity(0, sizeof(some), &some);
-}
-
 static void start_host(void)
 {
-	static const char *const args[] = { "--guest", "bench", "--arena", "256M", "--workers", "1",
-					    "--log-level", "warn", NULL };
+	const char *args[16] = { "--arena", "256M", "--workers", "1", "--log-level", "warn" };
 	char program[4096];
 	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
-	cpu_set_t may;
+	unsigned at = 6;
 	char *slash;
 
-	if (n < 0 || sched_getaffinity(0, sizeof(may), &may))
+	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
+		args[at++] = transports[i].option;
+		args[at++] = transports[i].guest;
+	}
+	if (n < 0 || sched_getaffinity(0, sizeof(cpus), &cpus))
 		bench_die("%s", strerror(errno));
 	program[n] = '\0';
 	slash = strrchr(program, '/');
 	if ((size_t)(slash - program) + sizeof("/tmemd") > sizeof(program))
 		bench_die("path too long");
 	strcpy(slash, "/tmemd");
-	run_on(&may, 1, CPU_SETSIZE);
+	ring_run_on(&cpus, 1, CPU_SETSIZE);
 	if (daemon_start(&host, program, args))
 		bench_die("%s does not run", program);
 	atexit(stop_host);
-	run_on(&may, 0, 1);
+	ring_run_on(&cpus, 0, 1);
+}
+
+static void measure_transport(const struct transport *t, const uint8_t *pages, json_t *all)
+{
+	struct front_config c = FRONT_CONFIG_DEFAULT;
+	char name[80], path[DAEMON_PATH_MAX];
+	struct front *f;
+	int r;
+
+	snprintf(name, sizeof(name), "%s.sock", t->guest);
+	c.socket = daemon_path(&host, name, path);
+	c.ivshmem = !strcmp(t->name, "ivshmem");
+	r = front_open(&f, &c);
+	if (!r)
+		r = front_pool_create(f, POOL, TMEMP_POOL_PERSISTENT);
+	if (r)
+		bench_die("the daemon does not answer over %s (%d)", t->name, r);
+	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+		struct figures one = measure(f, &runs[i], pages);
+
+		json_array_append_new(all, describe(t, &runs[i], &one));
+	}
+	front_destroy(f);
 }
 
 int bench_ring(int argc, char **argv)
 {
 	bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
-	struct front_config c = FRONT_CONFIG_DEFAULT;
-	char path[DAEMON_PATH_MAX];
 	json_t *all = json_array();
-	struct front *f;
 	uint8_t *pages;
-	int r;
 
 	if (argc > 2 || (argc == 2 && !json)) {
 		fputs("usage: tmem-bench ring [--json]\n", stderr);
 		return BENCH_USAGE;
 	}
 	start_host();
-	c.socket = daemon_path(&host, "bench.sock", path);
-	r = front_open(&f, &c);
-	if (!r)
-		r = front_pool_create(f, POOL, TMEMP_POOL_PERSISTENT);
-	if (r)
-		bench_die("the daemon does not answer (%d)", r);
 	pages = ring_pages_make(PAGES);
-	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
-		struct figures one = measure(f, &runs[i], pages);
-
-		json_array_append_new(all, describe(&runs[i], &one));
-	}
+	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++)
+		measure_transport(&transports[i], pages, all);
 	if (json) {
 		json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(4));
 		putchar('\n');
@@ -337,6 +315,5 @@ int bench_ring(int argc, char **argv)
 	}
 	json_decref(all);
 	free(pages);
-	front_destroy(f);
 	return BENCH_OK;
 }
