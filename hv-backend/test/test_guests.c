@@ -28,13 +28,17 @@
 
 static struct hosting host;
 
-static const char *const guest_names[] = { "g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7", NULL };
+/* The last two come over ivshmem. */
+#define IVSHMEM		6u
+static const char *const vhost_names[] = { "g0", "g1", "g2", "g3", "g4", "g5", NULL };
 
 static struct front_config config(unsigned guest, char path[DAEMON_PATH_MAX])
 {
-	struct front_config c = hosting_config(&host, guest_names[guest], path);
+	const char *const name[GUESTS] = { "g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7" };
+	struct front_config c = hosting_config(&host, name[guest], path);
 
 	c.queues = QUEUES;
+	c.ivshmem = guest >= IVSHMEM;
 	return c;
 }
 
@@ -120,10 +124,10 @@ static int work(struct front *f, uint64_t salt, uint64_t pages)
 
 /* ---- ring features ---------------------------------------------------- */
 
-static void check_features(bool event_idx, bool indirect, bool mem_slots)
+static void check_features(unsigned guest, bool event_idx, bool indirect, bool mem_slots)
 {
 	char path[DAEMON_PATH_MAX];
-	struct front_config c = config(0, path);
+	struct front_config c = config(guest, path);
 	struct front *f;
 
 	c.event_idx = event_idx;
@@ -143,25 +147,32 @@ static void check_features(bool event_idx, bool indirect, bool mem_slots)
 static void test_event_idx_indirect(void **state)
 {
 	(void)state;
-	check_features(true, true, false);
+	check_features(0, true, true, false);
 }
 
 static void test_event_idx_direct(void **state)
 {
 	(void)state;
-	check_features(true, false, true);
+	check_features(0, true, false, true);
 }
 
 static void test_flags_indirect(void **state)
 {
 	(void)state;
-	check_features(false, true, true);
+	check_features(0, false, true, true);
 }
 
 static void test_flags_direct(void **state)
 {
 	(void)state;
-	check_features(false, false, false);
+	check_features(0, false, false, false);
+}
+
+static void test_ivshmem(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		check_features(IVSHMEM, i & 1, i & 2, false);
 }
 
 /* More requests than 2^16 on one small ring: every index wraps. */
@@ -397,10 +408,11 @@ static int after_each(void **state)
 
 static int setup(void **state)
 {
-	static const char *const more[] = { "--queues", "4", "--workers", "2", NULL };
+	static const char *const more[] = { "--queues", "4", "--workers", "2",
+					    "--guest-ivshmem", "g6", "--guest-ivshmem", "g7", NULL };
 
 	(void)state;
-	return hosting_start(&host, guest_names, more);
+	return hosting_start(&host, vhost_names, more);
 }
 
 static int teardown(void **state)
@@ -418,6 +430,7 @@ int main(void)
 		guest_test(test_event_idx_direct),
 		guest_test(test_flags_indirect),
 		guest_test(test_flags_direct),
+		guest_test(test_ivshmem),
 		guest_test(test_indices_wrap),
 		guest_test(test_busy_ring_is_quiet),
 		guest_test(test_keys_are_whole),
