@@ -572,14 +572,12 @@ static void test_indirect_not_negotiated(void **state)
 
 /* ---- memory that changes or goes away --------------------------------- */
 
-#define STRIPE	64u
-
 struct flipper {
 	uint8_t *page;
 	_Atomic bool stop;
 };
 
-/* Every byte of a stripe carries the same value, and that value steps. */
+/* Write the page all over, again and again, each time with the next value. */
 static void *flip(void *arg)
 {
 	struct flipper *f = arg;
