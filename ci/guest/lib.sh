@@ -145,12 +145,19 @@ tmemctl() {
 	"$build/tmemctl" --socket "$work/run/control.sock" "$@"
 }
 
+# stat_field JSON [SECTION] KEY: one integer of an answer of tmemctl.
+stat_field() {
+	local json=$1
+	[ $# -eq 2 ] || json=$(sed -n "s/.*\"$2\":{\([^}]*\)}.*/\1/p" <<<"$json")
+	grep -o "\"${!#}\":[0-9]*" <<<"$json" | head -n 1 | cut -d: -f2
+}
+
 # host_stat GUEST [SECTION] KEY: one integer of `tmemctl stats GUEST --json`.
 host_stat() {
 	local json
 	json=$(tmemctl stats "$1" --json) || return
-	[ $# -eq 2 ] || json=$(sed -n "s/.*\"$2\":{\([^}]*\)}.*/\1/p" <<<"$json")
-	grep -o "\"${!#}\":[0-9]*" <<<"$json" | head -n 1 | cut -d: -f2
+	shift
+	stat_field "$json" "$@"
 }
 
 host_pages() {
