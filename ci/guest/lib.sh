@@ -82,11 +82,11 @@ group_gone() {
 	! kill -0 -- "-$1" 2>/dev/null
 }
 
-# End a process group of ours: kindly, then not.
+# group_end GROUP [SECONDS]: end a process group of ours: kindly, then not.
 group_end() {
 	kill -CONT -- "-$1" 2>/dev/null
 	kill -TERM -- "-$1" 2>/dev/null
-	await 5 group_gone "$1" || kill -KILL -- "-$1" 2>/dev/null
+	await "${2:-5}" group_gone "$1" || kill -KILL -- "-$1" 2>/dev/null
 	wait "$1" 2>/dev/null
 }
 
@@ -94,7 +94,7 @@ group_end() {
 
 test_begin() {
 	require linux.uml busybox cpio gzip gcc
-	ci/guest/build-uml-module || die "tmem.ko for User-mode Linux builds"
+	O=$build ci/guest/build-uml-module || die "tmem.ko for User-mode Linux builds"
 	work=$(mktemp -d "${TMPDIR:-/dev/shm}/tmem-test-XXXXXX") || exit 1
 	trap test_clean EXIT
 	trap 'exit 1' INT TERM HUP
@@ -109,7 +109,7 @@ test_begin() {
 test_clean() {
 	local name
 	for name in "${!guest_pid[@]}"; do
-		group_end "${guest_pid[$name]}"
+		group_end "${guest_pid[$name]}" 0
 	done
 	[ -z "$tmemd_pid" ] || group_end "$tmemd_pid"
 	if [ "${KEEP:-0}" = 1 ]; then
@@ -216,7 +216,7 @@ guest_start() {
 	shift 3
 	guest_image "$work/$name.gz" "$@"
 	[ -e "$work/$name.disk" ] || truncate -s 512M "$work/$name.disk"
-	TMPDIR=/dev/shm setsid timeout -k 5 "$seconds" ci/guest/uml umid="$name" \
+	setsid timeout -s KILL "$seconds" ci/guest/uml umid="$name" \
 		uml_dir="$work/uml/" mem="$memory" initrd="$work/$name.gz" quiet \
 		con0=null,fd:1 con=null ssl=null share="$work/share" ubd0="$work/$name.disk" \
 		virtio_uml.device="$work/run/$name.sock:45" \
@@ -228,8 +228,7 @@ guest_start() {
 guest_wait() {
 	local pid=${guest_pid[$1]}
 	unset "guest_pid[$1]"
-	wait "$pid"
-	group_end "$pid"
+	wait "$pid" 2>/dev/null
 	guest_said "$1" 'guest: test ended with 0'
 }
 
