@@ -18,6 +18,8 @@ struct command {
 };
 
 static const struct command commands[] = {
+	{ "core", bench_core,
+	  "[--corpus FILE] [--codec lzo|lz4|zstd] [--dedup] [--zbud-two] [--json]   core against codec" },
 	{ "ring", bench_ring, "[--json]   cost of a page over the whole way to a daemon" },
 	{ NULL, NULL, NULL },
 };
