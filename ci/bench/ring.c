@@ -21,6 +21,7 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +114,7 @@ static struct front_request *begin(const struct pass *p, uint16_t op, uint32_t i
 static void finish(const struct pass *p, uint16_t op, uint32_t i, struct front_request *r,
 		   uint8_t *copy)
 {
-	int status = front_queue_wait(p->q, r);
+	int status = r ? front_queue_wait(p->q, r) : -ENOENT;
 
 	if (!status)
 		status = front_request_status(r);
@@ -128,8 +129,8 @@ static void finish(const struct pass *p, uint16_t op, uint32_t i, struct front_r
 /* One operation on every page with run->depth in flight; returns its duration. */
 static uint64_t pass(const struct pass *p, uint16_t op)
 {
-	struct front_request *window[DEPTH];
-	uint64_t since[DEPTH], start = bench_now(), idle = 0;
+	struct front_request *window[DEPTH] = { NULL };
+	uint64_t since[DEPTH] = { 0 }, start = bench_now(), idle = 0;
 	unsigned depth = p->run->depth;
 	uint8_t copy[TMEMP_PAGE_SIZE];
 
@@ -141,14 +142,14 @@ static uint64_t pass(const struct pass *p, uint16_t op)
 			idle += bench_now() - from;
 		}
 		if (i < p->run->pages) {
-			since[i % depth] = bench_now();
-			window[i % depth] = begin(p, op, i);
+			since[i % DEPTH] = bench_now();
+			window[i % DEPTH] = begin(p, op, i);
 		}
 		if (i + 1 >= depth) {
 			uint32_t done = i + 1 - depth;
 
-			finish(p, op, done, window[done % depth], copy);
-			p->ns[done] = (double)(bench_now() - since[done % depth]);
+			finish(p, op, done, window[done % DEPTH], copy);
+			p->ns[done] = (double)(bench_now() - since[done % DEPTH]);
 			if (op == TMEMP_OP_GET && memcmp(copy, page_of(p, done), TMEMP_PAGE_SIZE))
 				bench_die("page %u came back wrong", done);
 		}
@@ -221,8 +222,9 @@ static void print_lines(const json_t *all)
 	const char *key;
 	size_t row;
 
-	json_object_foreach(json_array_get(all, 0), key, v)
+	json_object_foreach(json_array_get(all, 0), key, v) {
 		printf("%*s", width_of(key), key);
+	}
 	putchar('\n');
 	json_array_foreach(all, row, one) {
 		json_object_foreach(one, key, v) {
@@ -247,8 +249,7 @@ static void stop_host(void)
 static void start_host(void)
 {
 	const char *args[16] = { "--arena", "256M", "--workers", "1", "--log-level", "warn" };
-	char program[4096];
-	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	char program[PATH_MAX + sizeof("/tmemd")];
 	unsigned at = 6;
 	char *slash;
 
@@ -256,12 +257,9 @@ static void start_host(void)
 		args[at++] = transports[i].option;
 		args[at++] = transports[i].guest;
 	}
-	if (n < 0 || sched_getaffinity(0, sizeof(cpus), &cpus))
+	if (!realpath("/proc/self/exe", program) || sched_getaffinity(0, sizeof(cpus), &cpus))
 		bench_die("%s", strerror(errno));
-	program[n] = '\0';
 	slash = strrchr(program, '/');
-	if ((size_t)(slash - program) + sizeof("/tmemd") > sizeof(program))
-		bench_die("path too long");
 	strcpy(slash, "/tmemd");
 	ring_run_on(&cpus, 1, CPU_SETSIZE);
 	if (daemon_start(&host, program, args))

@@ -162,12 +162,10 @@ static unsigned count_lines(char *text, const char *a, const char *b)
 
 unsigned daemon_log_count(const struct daemon *d, const char *a, const char *b, int timeout_ms)
 {
-	unsigned n = 0;
-
 	for (int ms = 0; ; ms += 5) {
 		char *text = daemon_log(d);
+		unsigned n = text ? count_lines(text, a, b) : 0;
 
-		n = text ? count_lines(text, a, b) : 0;
 		free(text);
 		if (n || ms >= timeout_ms)
 			return n;

@@ -28,7 +28,7 @@ static int number_recv(struct front *f, int64_t *number, int *fd)
 	struct iovec iov = { .iov_base = number, .iov_len = sizeof(*number) };
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_control = control.bytes, .msg_controllen = sizeof(control),
 	};
 	struct pollfd p = { .fd = f->socket, .events = POLLIN };
 	struct cmsghdr *c;
@@ -63,7 +63,7 @@ static int number_expect(struct front *f, int64_t number, int *fd)
 
 static void region_forget(struct front *f)
 {
-	int *control[] = { &f->control_kick, &f->control_call };
+	int *bell[] = { &f->control_kick, &f->control_call };
 
 	for (unsigned i = 0; i < FRONT_MAX_QUEUES; i++) {
 		struct front_queue *q = &f->queue[i];
@@ -76,9 +76,9 @@ static void region_forget(struct front *f)
 		q->kick = q->call = -1;
 	}
 	for (unsigned i = 0; i < 2; i++) {
-		if (*control[i] >= 0)
-			close(*control[i]);
-		*control[i] = -1;
+		if (*bell[i] >= 0)
+			close(*bell[i]);
+		*bell[i] = -1;
 	}
 	if (f->rings.base)
 		munmap(f->rings.base, f->rings.size);

@@ -84,8 +84,10 @@ static int read_exactly(struct front *f, void *buf, size_t len)
 int front_vhost_recv(struct front *f, struct vhost_user_header *h, void *payload, uint32_t *size)
 {
 	uint8_t bytes[VHOST_USER_MAX_PAYLOAD];
-	int r = read_exactly(f, h, sizeof(*h));
+	int r;
 
+	*h = (struct vhost_user_header){ 0 };
+	r = read_exactly(f, h, sizeof(*h));
 	if (r)
 		return r;
 	if (h->size > sizeof(bytes))

@@ -213,11 +213,11 @@ static void test_reserved_bits(void **state)
 
 	(void)state;
 	victim_open(&v, "reserved", true);
-	for (uint16_t op = TMEMP_OP_POOL_CREATE; op < TMEMP_OP_END; op++)
-		check_reserved(&v, op, 2, 4);
-	for (uint16_t op = TMEMP_OP_PUT; op <= TMEMP_OP_FLUSH_OBJECT; op++) {
-		check_reserved(&v, op, body + 28, body + 32);
-		check_reserved(&v, op, body + 40, all);
+	for (unsigned op = TMEMP_OP_POOL_CREATE; op < TMEMP_OP_END; op++)
+		check_reserved(&v, (uint16_t)op, 2, 4);
+	for (unsigned op = TMEMP_OP_PUT; op <= TMEMP_OP_FLUSH_OBJECT; op++) {
+		check_reserved(&v, (uint16_t)op, body + 28, body + 32);
+		check_reserved(&v, (uint16_t)op, body + 40, all);
 	}
 	check_reserved(&v, TMEMP_OP_GET, body + 32, body + 40);
 	check_reserved(&v, TMEMP_OP_FLUSH_OBJECT, body + 24, body + 28);
@@ -748,7 +748,7 @@ static const struct bad_message bad_messages[] = {
 
 static void send_bad(struct victim *v, const struct bad_message *m)
 {
-	int fds[2];
+	int fds[VHOST_USER_MAX_FDS] = { 0 };
 	uint32_t bytes = m->size < sizeof(m->payload) ? m->size : (uint32_t)sizeof(m->payload);
 
 	for (unsigned i = 0; i < m->fds; i++) {
