@@ -61,25 +61,24 @@ static int number_expect(struct front *f, int64_t number, int *fd)
 	return r;
 }
 
+static void fd_forget(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static void region_forget(struct front *f)
 {
-	int *bell[] = { &f->control_kick, &f->control_call };
-
 	for (unsigned i = 0; i < FRONT_MAX_QUEUES; i++) {
 		struct front_queue *q = &f->queue[i];
 
 		front_queue_destroy(q);
-		if (q->kick >= 0)
-			close(q->kick);
-		if (q->call >= 0)
-			close(q->call);
-		q->kick = q->call = -1;
+		fd_forget(&q->kick);
+		fd_forget(&q->call);
 	}
-	for (unsigned i = 0; i < 2; i++) {
-		if (*bell[i] >= 0)
-			close(*bell[i]);
-		*bell[i] = -1;
-	}
+	fd_forget(&f->control_kick);
+	fd_forget(&f->control_call);
 	if (f->rings.base)
 		munmap(f->rings.base, f->rings.size);
 	if (f->rings.fd >= 0)
