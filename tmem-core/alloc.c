@@ -56,11 +56,21 @@ void *tmem_alloc(struct tmem_heap *h, size_t size)
 
 void *tmem_alloc_aligned(struct tmem_heap *h, size_t align, size_t size)
 {
-	void *p = NULL;
+	/* Not posix_memalign: what it cuts off stays behind in the heap. */
+	char *block = tmem_alloc(h, size + align + sizeof(void *));
+	uintptr_t at;
 
-	if (refuse() || posix_memalign(&p, align, size))
-		p = NULL;
-	return count(h, p, size);
+	if (!block)
+		return NULL;
+	at = ((uintptr_t)block + sizeof(void *) + align - 1) & ~(uintptr_t)(align - 1);
+	((void **)at)[-1] = block;
+	return (void *)at;
+}
+
+void tmem_free_aligned(struct tmem_heap *h, void *p)
+{
+	if (p)
+		tmem_free(h, ((void **)p)[-1]);
 }
 
 void tmem_free(struct tmem_heap *h, void *p)

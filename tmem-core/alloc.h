@@ -17,8 +17,9 @@ struct tmem_heap {
 /* Zeroed memory or NULL; h may be NULL (not counted). */
 void *tmem_alloc(struct tmem_heap *h, size_t size);
 
-/* The same, aligned to a power of two. */
+/* The same, aligned to a power of two; freed by tmem_free_aligned(). */
 void *tmem_alloc_aligned(struct tmem_heap *h, size_t align, size_t size);
+void tmem_free_aligned(struct tmem_heap *h, void *p);
 
 void tmem_free(struct tmem_heap *h, void *p);
 

@@ -62,7 +62,7 @@ struct tmem_client *tmem_client_shell(struct tmem *t)
 
 static void stores_forget(struct tmem_client *c)
 {
-	unsigned kind;
+	unsigned kind, i;
 
 	for (kind = 0; kind < TMEM_KINDS; kind++) {
 		struct tmem_store *s = &c->store[kind];
@@ -74,6 +74,8 @@ static void stores_forget(struct tmem_client *c)
 		memset(s->chunk_ever, 0, sizeof(s->chunk_ever));
 	}
 	memset(c->retired, 0, sizeof(c->retired));
+	for (i = 0; i < TMEM_COUNTERS; i++)
+		atomic_store_explicit(&c->shared[i], 0, memory_order_relaxed);
 }
 
 void tmem_client_shell_free(struct tmem_client *c)
@@ -94,7 +96,7 @@ static void shell_release(struct tmem_client *c)
 	tmem_store_done(&c->store[TMEM_EPHEMERAL]);
 	tmem_store_done(&c->store[TMEM_PERSISTENT]);
 	tmem_lock_done(&c->lock);
-	tmem_free(&t->heap, c);
+	tmem_free_aligned(&t->heap, c);
 }
 
 static struct tmem_client *client_at(struct tmem *t, uint32_t number)

@@ -29,8 +29,8 @@ int tmem_flush_page(struct tmem_client *c, unsigned id, const struct tmem_key *k
 	found = tmem_op_find_locked(&w, &e);
 	if (found)
 		tmem_op_unlink_locked(p, w.stripe, &e);
-	w.stripe->count.flushes++;
-	w.stripe->count.flushes_found += found;
+	TMEM_COUNT(c, &w, flushes, 1);
+	TMEM_COUNT(c, &w, flushes_found, found);
 	tmem_unlock(&w.stripe->lock);
 	if (found)
 		tmem_store_free(p->host, e.handle, 0);
@@ -83,8 +83,8 @@ int tmem_flush_object(struct tmem_client *c, unsigned id, const uint64_t oid[3],
 	number = tmem_object_find_locked(&w);
 	if (number)
 		n = object_flush(p, w.stripe, number, w.hash);
-	w.stripe->count.object_flushes++;
-	w.stripe->count.object_flushes_found += number != 0;
+	TMEM_COUNT(c, &w, object_flushes, 1);
+	TMEM_COUNT(c, &w, object_flushes_found, number != 0);
 	tmem_unlock(&w.stripe->lock);
 	if (number)
 		pages_drop(p->host, w.stripe, number);

@@ -61,17 +61,17 @@ static bool sound(struct tmem *t, const struct tmem_entry *e, const struct tmem_
  * Find the page and take it out, or copy it to ctx->copy.  The get is counted
  * as a good one; that is corrected where unpacking fails.
  */
-static int fetch_locked(struct tmem_ctx *ctx, const struct tmem_where *w, bool take,
-			struct tmem_page *p)
+static int fetch_locked(struct tmem_ctx *ctx, struct tmem_client *c, const struct tmem_where *w,
+			bool take, struct tmem_page *p)
 {
 	struct tmem *t = w->pool->host;
 	struct tmem_entry e;
 	bool good;
 
-	w->stripe->count.gets++;
+	TMEM_COUNT(c, w, gets, 1);
 	if (!tmem_op_find_locked(w, &e))
 		return -ENOENT;
-	w->stripe->count.gets_ok++;
+	TMEM_COUNT(c, w, gets_ok, 1);
 	tmem_page_read(t, e.handle, p);
 	good = sound(t, &e, p, w->index);
 	if (take)
@@ -83,11 +83,11 @@ static int fetch_locked(struct tmem_ctx *ctx, const struct tmem_where *w, bool t
 }
 
 /* A damaged page: an error if the guest relies on it, else a miss. */
-static int damaged(const struct tmem_where *w)
+static int damaged(struct tmem_client *c, const struct tmem_where *w)
 {
 	tmem_lock(&w->stripe->lock);
-	w->stripe->count.gets_ok--;
-	w->stripe->count.damaged++;
+	TMEM_COUNT(c, w, gets_ok, (uint64_t)-1);
+	TMEM_COUNT(c, w, damaged, 1);
 	tmem_unlock(&w->stripe->lock);
 	return tmem_where_kind(w) == TMEM_PERSISTENT ? -EBADMSG : -ENOENT;
 }
@@ -110,7 +110,7 @@ int tmem_get(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	take = !(w.flags & (TMEM_POOL_PERSISTENT | TMEM_POOL_SHARED));
 	if (!tmem_op_lock(c, id, &w))
 		return -ENXIO;
-	err = fetch_locked(ctx, &w, take, &found);
+	err = fetch_locked(ctx, c, &w, take, &found);
 	tmem_unlock(&w.stripe->lock);
 	if (err == -ENOENT)
 		return err;
@@ -120,7 +120,7 @@ int tmem_get(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	if (take)
 		tmem_store_free(c->host, found.handle, w.mark);
 	if (err)
-		return damaged(&w);
+		return damaged(c, &w);
 	if (tag)
 		*tag = found.tag;
 	return 0;

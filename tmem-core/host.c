@@ -81,7 +81,7 @@ void tmem_destroy(struct tmem *t)
 	tmem_arena_close(t);
 	tmem_lock_done(&t->permits);
 	tmem_lock_done(&t->lock);
-	tmem_free(NULL, t);
+	tmem_free_aligned(NULL, t);
 }
 
 int tmem_limits_set(struct tmem *t, const struct tmem_limits *limits)

@@ -30,6 +30,22 @@ void tmem_count_remove_locked(struct tmem *t, struct tmem_stripe *s, const struc
 bool tmem_op_find_locked(const struct tmem_where *w, struct tmem_entry *e);
 
 /*
+ * Count n more of something an operation did.  A shared pool counts for all its
+ * members; what each of them did is counted with the client as well.
+ */
+static inline void tmem_count_locked(struct tmem_client *c, const struct tmem_where *w,
+				     size_t field, uint64_t n)
+{
+	*(uint64_t *)((char *)&w->stripe->count + field) += n;
+	if (w->flags & TMEM_POOL_SHARED)
+		atomic_fetch_add_explicit(&c->shared[field / sizeof(uint64_t)], n,
+					  memory_order_relaxed);
+}
+
+#define TMEM_COUNT(c, w, field, n) \
+	tmem_count_locked(c, w, offsetof(struct tmem_counters, field), n)
+
+/*
  * Take a page out of index and counters and kill it; an object without pages
  * goes too.  The slot stays reserved: tmem_store_free() it without the lock.
  */

@@ -76,7 +76,7 @@ static void shell_release(struct tmem_pool *p)
 		tmem_free(&t->heap, s->slots);
 		tmem_lock_done(&s->lock);
 	}
-	tmem_free(&t->heap, p);
+	tmem_free_aligned(&t->heap, p);
 }
 
 void tmem_pool_publish(struct tmem *t, struct tmem_pool *p)
@@ -278,6 +278,8 @@ static void retire_locked(struct tmem_client *c, struct tmem_pool *p)
 {
 	struct tmem_counters n;
 
+	if (p->spec.shared)
+		return;
 	tmem_pool_count(p, &n);
 	n.pages = n.objects = n.bytes_stored = n.bytes_physical = 0;
 	n.pages_same_filled = n.pages_raw = 0;

@@ -32,7 +32,7 @@ static bool same_filled(const uint64_t *word)
 }
 
 /*
- * A raw page saves nothing.  Let them be a quarter of what the client holds of
+ * May a page be stored raw?  It saves nothing.  Let them be a quarter of what the client holds of
  * that kind: more, and memory is spent that its own disk serves as well.
  */
 static bool raw_allowed(struct tmem_client *c, enum tmem_kind kind)
@@ -40,7 +40,17 @@ static bool raw_allowed(struct tmem_client *c, enum tmem_kind kind)
 	uint64_t raw = atomic_load_explicit(&c->raw_pages[kind], memory_order_relaxed);
 	uint64_t frames = atomic_load_explicit(&c->store[kind].frames, memory_order_relaxed);
 
+	if (tmem_store_max(c->host) < TMEM_PAGE_SIZE)
+		return false;
 	return raw < RAW_SLACK + (frames << c->host->arena.frame_shift) / TMEM_PAGE_SIZE / 4;
+}
+
+/* Two buddies a frame cannot hold a raw page: there, all that fits is welcome. */
+static uint32_t compressed_max(const struct tmem *t)
+{
+	uint32_t max = tmem_store_max(t);
+
+	return max < TMEM_PAGE_SIZE ? max : COMPRESSED_MAX;
 }
 
 static int stage(struct tmem_ctx *ctx, struct tmem_client *c, enum tmem_kind kind,
@@ -57,12 +67,12 @@ static int stage(struct tmem_ctx *ctx, struct tmem_client *c, enum tmem_kind kin
 		s->type = TMEM_TYPE_CODEC + codec;
 		s->size = (uint32_t)tmem_codecs[codec].compress(ctx, page, ctx->out);
 		s->data = ctx->out;
-		if (!s->size || s->size > COMPRESSED_MAX) {
-			if (!raw_allowed(c, kind))
-				return -E2BIG;
+		if ((!s->size || s->size > COMPRESSED_MAX) && raw_allowed(c, kind)) {
 			s->type = TMEM_TYPE_RAW;
 			s->size = TMEM_PAGE_SIZE;
 			s->data = page;
+		} else if (!s->size || s->size > compressed_max(c->host)) {
+			return -E2BIG;
 		}
 	}
 	s->sum = tmem_data_sum(s->data, s->size);
@@ -102,11 +112,10 @@ static int object_get_locked(const struct tmem_where *w, uint32_t *number)
 }
 
 /* The page is in place: let it be.  *old: the slot to free, or 0. */
-static void publish_locked(const struct tmem_where *w, struct tmem_entry *e, bool found,
-			   const struct tmem_staged *s, tmem_handle h, uint64_t tag,
-			   tmem_handle *old)
+static void publish_locked(struct tmem_client *c, const struct tmem_where *w,
+			   struct tmem_entry *e, bool found, const struct tmem_staged *s,
+			   tmem_handle h, uint64_t tag, tmem_handle *old)
 {
-	struct tmem_counters *n = &w->stripe->count;
 	struct tmem *t = w->pool->host;
 	struct tmem_page page, before;
 	uint32_t seq = 0;
@@ -118,8 +127,8 @@ static void publish_locked(const struct tmem_where *w, struct tmem_entry *e, boo
 	tmem_page_commit(t, h, s, e->number, w->index, tag, seq);
 	tmem_page_read(t, h, &page);
 	tmem_count_add_locked(t, w->stripe, &page);
-	n->puts++;
-	n->puts_ok++;
+	TMEM_COUNT(c, w, puts, 1);
+	TMEM_COUNT(c, w, puts_ok, 1);
 	if (!found) {
 		tmem_page_insert_locked(t, tmem_object(t, e->number), w->index, h);
 		return;
@@ -128,8 +137,8 @@ static void publish_locked(const struct tmem_where *w, struct tmem_entry *e, boo
 	tmem_page_replace_locked(e, h);
 	tmem_page_kill(t, *old);
 	tmem_count_remove_locked(t, w->stripe, &before);
-	n->dup_puts++;
-	n->dup_puts_replaced++;
+	TMEM_COUNT(c, w, dup_puts, 1);
+	TMEM_COUNT(c, w, dup_puts_replaced, 1);
 }
 
 static int commit(struct tmem_client *c, unsigned id, const struct tmem_where *w,
@@ -147,7 +156,7 @@ static int commit(struct tmem_client *c, unsigned id, const struct tmem_where *w
 		found = tmem_op_find_locked(w, &e);
 		err = found ? 0 : object_get_locked(w, &e.number);
 		if (!err)
-			publish_locked(w, &e, found, s, h, tag, &old);
+			publish_locked(c, w, &e, found, s, h, tag, &old);
 		tmem_unlock(&w->stripe->lock);
 		if (err == -EAGAIN)
 			err = tmem_table_grow(t, TMEM_TABLE_OBJECT, w->hash) ? : -EAGAIN;
@@ -157,14 +166,14 @@ static int commit(struct tmem_client *c, unsigned id, const struct tmem_where *w
 	return err;
 }
 
-static void count_refusal(struct tmem_counters *n, int err)
+static void count_refusal(struct tmem_client *c, const struct tmem_where *w, int err)
 {
-	n->puts++;
-	n->puts_refused_quota += err == -EDQUOT;
-	n->puts_refused_pressure += err == -ENOSPC;
-	n->puts_refused_frozen += err == -EROFS;
-	n->puts_refused_incompressible += err == -E2BIG;
-	n->puts_failed_nomem += err == -ENOMEM;
+	TMEM_COUNT(c, w, puts, 1);
+	TMEM_COUNT(c, w, puts_refused_quota, err == -EDQUOT);
+	TMEM_COUNT(c, w, puts_refused_pressure, err == -ENOSPC);
+	TMEM_COUNT(c, w, puts_refused_frozen, err == -EROFS);
+	TMEM_COUNT(c, w, puts_refused_incompressible, err == -E2BIG);
+	TMEM_COUNT(c, w, puts_failed_nomem, err == -ENOMEM);
 }
 
 /* The put failed: no older page may be read under its key. */
@@ -178,9 +187,9 @@ static int put_refuse(struct tmem_client *c, unsigned id, const struct tmem_wher
 	found = tmem_op_find_locked(w, &e);
 	if (found)
 		tmem_op_unlink_locked(w->pool, w->stripe, &e);
-	count_refusal(&w->stripe->count, err);
-	w->stripe->count.put_to_flush += found;
-	w->stripe->count.dup_puts += found;
+	count_refusal(c, w, err);
+	TMEM_COUNT(c, w, put_to_flush, found);
+	TMEM_COUNT(c, w, dup_puts, found);
 	tmem_unlock(&w->stripe->lock);
 	if (found)
 		tmem_store_free(c->host, e.handle, 0);

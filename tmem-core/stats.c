@@ -16,15 +16,13 @@
 #include "os.h"
 #include "share.h"
 
-#define COUNTERS	(sizeof(struct tmem_counters) / sizeof(uint64_t))
-
 void tmem_counters_add(struct tmem_counters *sum, const struct tmem_counters *n)
 {
 	uint64_t *to = (uint64_t *)sum;
 	const uint64_t *from = (const uint64_t *)n;
 	size_t i;
 
-	for (i = 0; i < COUNTERS; i++)
+	for (i = 0; i < TMEM_COUNTERS; i++)
 		to[i] += from[i];
 }
 
@@ -65,6 +63,26 @@ static uint64_t store_bytes(struct tmem_client *c, enum tmem_kind kind)
 	       << c->host->arena.frame_shift;
 }
 
+/* Of a shared pool's counters a member has what is held, not what others did. */
+static void keep_held(struct tmem_counters *n)
+{
+	*n = (struct tmem_counters){
+		.pages = n->pages, .pages_max = n->pages_max,
+		.objects = n->objects, .objects_max = n->objects_max,
+		.bytes_stored = n->bytes_stored,
+		.pages_same_filled = n->pages_same_filled, .pages_raw = n->pages_raw,
+	};
+}
+
+static void shared_count(struct tmem_client *c, struct tmem_counters *sum)
+{
+	uint64_t *to = (uint64_t *)sum;
+	size_t i;
+
+	for (i = 0; i < TMEM_COUNTERS; i++)
+		to[i] += atomic_load_explicit(&c->shared[i], memory_order_relaxed);
+}
+
 void tmem_client_info(struct tmem_client *c, struct tmem_client_info *info)
 {
 	unsigned id, kind;
@@ -84,8 +102,11 @@ void tmem_client_info(struct tmem_client *c, struct tmem_client_info *info)
 			continue;
 		info->pools++;
 		tmem_pool_count(p, &n);
+		if (p->spec.shared)
+			keep_held(&n);
 		tmem_counters_add(&info->kind[p->spec.kind], &n);
 	}
+	shared_count(c, &info->kind[TMEM_EPHEMERAL]);
 	tmem_unlock(&c->lock);
 	for (kind = 0; kind < TMEM_KINDS; kind++)
 		info->kind[kind].bytes_physical = store_bytes(c, kind);

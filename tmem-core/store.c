@@ -27,6 +27,11 @@ void tmem_store_init(struct tmem_store *s, struct tmem_client *c, enum tmem_kind
 	s->kind = kind;
 }
 
+uint32_t tmem_store_max(const struct tmem *t)
+{
+	return t->two ? TMEM_PAGE_SIZE - (2u << TMEM_CHUNK_SHIFT_TWO) : TMEM_PAGE_SIZE;
+}
+
 void tmem_store_done(struct tmem_store *s)
 {
 	tmem_free(&s->client->host->heap, s->ghost);
@@ -189,7 +194,7 @@ int tmem_store_alloc(struct tmem_client *c, enum tmem_kind kind, uint32_t size, 
 	uint32_t frame;
 	int err;
 
-	if (chunks > t->arena.chunks - 8)
+	if (size > tmem_store_max(t))
 		return -E2BIG;
 	tmem_lock(&s->lock);
 	segment = segment_for_locked(s, mark);

@@ -8,6 +8,9 @@
 #include "frame.h"
 
 void tmem_store_init(struct tmem_store *s, struct tmem_client *c, enum tmem_kind kind);
+/* The longest data a frame can hold, at most a page. */
+uint32_t tmem_store_max(const struct tmem *t);
+
 void tmem_store_done(struct tmem_store *s);
 
 /*

@@ -371,6 +371,8 @@ struct tmem_store {
 	uint64_t evicted_frames;
 };
 
+#define TMEM_COUNTERS	(sizeof(struct tmem_counters) / sizeof(uint64_t))
+
 struct tmem_client {
 	struct tmem *host;
 	uint32_t number;
@@ -388,7 +390,8 @@ struct tmem_client {
 	_Atomic uint32_t charged_persistent;
 	_Atomic uint64_t raw_pages[TMEM_KINDS];
 	struct tmem_lock lock;
-	struct tmem_counters retired[TMEM_KINDS];	/* of pools destroyed */
+	struct tmem_counters retired[TMEM_KINDS];	/* of private pools destroyed */
+	_Atomic uint64_t shared[TMEM_COUNTERS];		/* operations in shared pools */
 	struct tmem_client *next;	/* tmem.lock: free ones */
 	struct tmem_store store[TMEM_KINDS];
 };
