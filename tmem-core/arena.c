@@ -298,6 +298,18 @@ uint64_t tmem_arena_punch(struct tmem *t, uint64_t max)
 	return done;
 }
 
+void tmem_arena_trim(struct tmem *t, uint32_t keep)
+{
+	struct tmem_arena *a = &t->arena;
+	uint32_t warm;
+
+	tmem_lock(&a->lock);
+	warm = a->warm_frames;
+	tmem_unlock(&a->lock);
+	if (warm > 2 * keep)
+		tmem_arena_punch(t, warm - keep);
+}
+
 void tmem_arena_survey(struct tmem *t)
 {
 	struct tmem_arena *a = &t->arena;

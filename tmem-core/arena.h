@@ -26,6 +26,9 @@ void tmem_arena_give(struct tmem *t, uint32_t frame);
 /* Give up to max free frames back to the host, in runs; returns how many. */
 uint64_t tmem_arena_punch(struct tmem *t, uint64_t max);
 
+/* Give free frames back, in runs, until no more than twice keep are left. */
+void tmem_arena_trim(struct tmem *t, uint32_t keep);
+
 /*
  * Rebuild: find the frames that hold memory.  They are free until one is
  * claimed, which counts it as used.

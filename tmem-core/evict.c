@@ -35,32 +35,23 @@ static uint32_t oldest_locked(const struct tmem_store *s)
 	return probation->oldest;
 }
 
-/* Take the frame out of its lists and pin it. */
-static uint32_t detach(struct tmem_store *s, unsigned *slots)
+unsigned tmem_frame_detach_locked(struct tmem_store *s, uint32_t frame)
 {
 	struct tmem *t = s->client->host;
-	struct tmem_frame *f;
-	uint32_t frame;
+	struct tmem_frame *f = tmem_frame(t, frame);
 
-	tmem_lock(&s->lock);
-	frame = oldest_locked(s);
-	if (frame) {
-		f = tmem_frame(t, frame);
-		tmem_bin_remove_locked(s, frame);
-		tmem_age_remove_locked(s, frame);
-		f->evicting = true;
-		f->used++;
-		*slots = tmem_frame_head(t, frame)->slots;
-	}
-	tmem_unlock(&s->lock);
-	return frame;
+	tmem_bin_remove_locked(s, frame);
+	tmem_age_remove_locked(s, frame);
+	f->evicting = true;
+	f->used++;
+	return tmem_frame_head(t, frame)->slots;
 }
 
 /*
- * Remove the page in a slot from the index.  What is read of the slot may be
- * stale or in change: it only says where to look; the index decides.
+ * Hand the page in a slot to fn under its stripe.  What is read of the slot may
+ * be stale or in change: it only says where to look; the index decides.
  */
-static bool evict_page(struct tmem *t, tmem_handle h)
+static bool page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn)
 {
 	struct tmem_slot *slot = tmem_slot(t, h);
 	uint32_t number, index, home;
@@ -68,7 +59,7 @@ static bool evict_page(struct tmem *t, tmem_handle h)
 	struct tmem_object *o;
 	struct tmem_entry e;
 	struct tmem_pool *p;
-	bool found = false;
+	bool gone = false;
 
 	if (!atomic_load_explicit(&slot->info, memory_order_acquire))
 		return false;
@@ -82,14 +73,11 @@ static bool evict_page(struct tmem *t, tmem_handle h)
 	s = &p->stripe[home % TMEM_STRIPES];
 	tmem_lock(&s->lock);
 	if (atomic_load_explicit(&o->home, memory_order_relaxed) == home &&
-	    tmem_pool_at(t, home / TMEM_STRIPES) == p)
-		found = tmem_page_find_handle_locked(t, number, index, h, &e);
-	if (found) {
-		tmem_op_unlink_locked(p, s, &e);
-		s->count.evicted_pages++;
-	}
+	    tmem_pool_at(t, home / TMEM_STRIPES) == p &&
+	    tmem_page_find_handle_locked(t, number, index, h, &e))
+		gone = fn(p, s, &e);
 	tmem_unlock(&s->lock);
-	return found;
+	return gone;
 }
 
 /* Unpin: true if the frame is empty and the caller's. */
@@ -103,14 +91,18 @@ static bool settle(struct tmem_store *s, uint32_t frame, const uint64_t *killed,
 
 	tmem_lock(&s->lock);
 	empty = f->used == count + 1;
-	for (i = 0; i < slots; i++)
-		if (killed[i / 64] >> (i % 64) & 1)
+	for (i = 0; i < slots; i++) {
+		if (!(killed[i / 64] >> (i % 64) & 1))
+			continue;
+		if (empty)
+			tmem_slot_forget_locked(s, tmem_handle_of(frame, i));
+		else
 			tmem_slot_free_locked(s, tmem_handle_of(frame, i));
+	}
 	f->used--;
 	f->evicting = false;
 	if (empty) {
 		atomic_fetch_sub_explicit(&s->frames, 1, memory_order_relaxed);
-		s->evicted_frames++;
 	} else {
 		tmem_frame_measure_locked(t, frame);
 		tmem_bin_add_locked(s, frame);
@@ -120,25 +112,45 @@ static bool settle(struct tmem_store *s, uint32_t frame, const uint64_t *killed,
 	return empty;
 }
 
-uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
+bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem_page_fn fn,
+		      uint64_t *pages)
 {
-	struct tmem_store *s = &c->store[TMEM_EPHEMERAL];
 	uint64_t killed[TMEM_MAP_WORDS_MAX] = { 0 };
-	unsigned slots = 0, count = 0, i;
-	uint32_t frame = detach(s, &slots);
+	unsigned count = 0, i;
 
-	*pages = 0;
-	if (!frame)
-		return 0;
 	for (i = 0; i < slots; i++) {
-		if (!evict_page(c->host, tmem_handle_of(frame, i)))
+		if (!page_visit(s->client->host, tmem_handle_of(frame, i), fn))
 			continue;
 		killed[i / 64] |= 1ull << (i % 64);
 		count++;
 	}
 	*pages = count;
 	if (!settle(s, frame, killed, slots, count))
-		return 0;
-	tmem_uncharge(c->host, c, TMEM_EPHEMERAL);
-	return frame;
+		return false;
+	tmem_uncharge(s->client->host, s->client, s->kind);
+	return true;
+}
+
+static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e)
+{
+	tmem_op_unlink_locked(p, s, e);
+	s->count.evicted_pages++;
+	return true;
+}
+
+uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
+{
+	struct tmem_store *s = &c->store[TMEM_EPHEMERAL];
+	unsigned slots = 0;
+	uint32_t frame;
+
+	*pages = 0;
+	tmem_lock(&s->lock);
+	frame = oldest_locked(s);
+	if (frame) {
+		slots = tmem_frame_detach_locked(s, frame);
+		s->evicted_frames++;
+	}
+	tmem_unlock(&s->lock);
+	return frame && tmem_frame_empty(s, frame, slots, page_evict, pages) ? frame : 0;
 }

@@ -228,8 +228,11 @@ int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	if (err)
 		return put_refuse(c, id, &w, err);
 	err = commit(c, id, &w, &staged, h, tag);
-	if (!err)
+	if (!err) {
+		if (kind == TMEM_PERSISTENT)
+			tmem_store_tidy(c);
 		return 0;
+	}
 	tmem_store_free(c->host, h, 0);
 	return put_refuse(c, id, &w, err);
 }

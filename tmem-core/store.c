@@ -60,6 +60,7 @@ void tmem_bin_add_locked(struct tmem_store *s, uint32_t frame)
 	struct tmem_bins *b = &s->bins[f->segment];
 	unsigned bin = bin_of(f->fit);
 
+	s->free_chunks += f->free;
 	if (!f->fit)
 		return;
 	f->prev = 0;
@@ -78,6 +79,7 @@ void tmem_bin_remove_locked(struct tmem_store *s, uint32_t frame)
 	struct tmem_bins *b = &s->bins[f->segment];
 	unsigned bin = bin_of(f->fit);
 
+	s->free_chunks -= f->free;
 	if (!f->fit)
 		return;
 	if (f->next)
@@ -209,8 +211,24 @@ int tmem_store_alloc(struct tmem_client *c, enum tmem_kind kind, uint32_t size, 
 		frame_add_locked(s, frame, segment);
 	}
 	*h = place_locked(s, frame, size);
+	s->untidy += kind == TMEM_PERSISTENT && tmem_store_loose_locked(s);
 	tmem_unlock(&s->lock);
 	return 0;
+}
+
+tmem_handle tmem_store_hole(struct tmem_store *s, uint32_t size)
+{
+	struct tmem *t = s->client->host;
+	unsigned chunks = tmem_chunks_of(t, TMEM_FRAME_STORE + (unsigned)s->kind, size);
+	tmem_handle h = 0;
+	uint32_t frame;
+
+	tmem_lock(&s->lock);
+	frame = bin_find_locked(&s->bins[TMEM_PROBATION], chunks);
+	if (frame)
+		h = place_locked(s, frame, size);
+	tmem_unlock(&s->lock);
+	return h;
 }
 
 void tmem_store_adopt(struct tmem_client *c, enum tmem_kind kind, uint32_t frame)
@@ -241,17 +259,28 @@ static void frame_remove_locked(struct tmem_store *s, uint32_t frame)
 	atomic_fetch_sub_explicit(&s->frames, 1, memory_order_relaxed);
 }
 
+static unsigned slot_bin(const struct tmem *t, tmem_handle h)
+{
+	uint32_t extent = atomic_load_explicit(&tmem_slot(t, h)->index, memory_order_relaxed);
+
+	return bin_of(tmem_chunks_of(t, tmem_frame(t, tmem_handle_frame(h))->kind,
+				     tmem_info_size(extent)));
+}
+
+void tmem_slot_forget_locked(struct tmem_store *s, tmem_handle h)
+{
+	struct tmem *t = s->client->host;
+
+	s->chunk_now[slot_bin(t, h)]--;
+	tmem_frame(t, tmem_handle_frame(h))->used--;
+}
+
 void tmem_slot_free_locked(struct tmem_store *s, tmem_handle h)
 {
 	struct tmem *t = s->client->host;
-	uint32_t frame = tmem_handle_frame(h), extent;
-	struct tmem_frame *f = tmem_frame(t, frame);
-	unsigned chunks;
 
-	extent = atomic_load_explicit(&tmem_slot(t, h)->index, memory_order_relaxed);
-	chunks = tmem_chunks_of(t, f->kind, tmem_info_size(extent));
-	s->chunk_now[bin_of(chunks)]--;
-	tmem_frame_remove_locked(t, frame, tmem_handle_slot(h));
+	s->chunk_now[slot_bin(t, h)]--;
+	tmem_frame_remove_locked(t, tmem_handle_frame(h), tmem_handle_slot(h));
 }
 
 void tmem_store_free(struct tmem *t, tmem_handle h, uint32_t mark)

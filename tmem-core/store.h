@@ -33,6 +33,12 @@ void tmem_store_free(struct tmem *t, tmem_handle h, uint32_t mark);
  */
 uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages);
 
+/* Are more of its chunks free than compaction should leave? */
+bool tmem_store_loose_locked(const struct tmem_store *s);
+
+/* Compact the client's persistent store by a step, if it is time. */
+void tmem_store_tidy(struct tmem_client *c);
+
 /* Rebuild: a recovered frame comes into the client's store. */
 void tmem_store_adopt(struct tmem_client *c, enum tmem_kind kind, uint32_t frame);
 

@@ -355,7 +355,7 @@ enum { TMEM_PROBATION, TMEM_PROTECTED, TMEM_SEGMENTS };
 /*
  * Frames of one client and kind.  Persistent pages use one segment only.
  *
- *   frames == sum of age[].frames + frames being evicted
+ *   frames == sum of age[].frames + frames being emptied
  */
 struct tmem_store {
 	_Alignas(TMEM_CACHE_LINE) struct tmem_lock lock;
@@ -369,6 +369,9 @@ struct tmem_store {
 	uint32_t chunk_now[TMEM_BINS];
 	uint64_t chunk_ever[TMEM_BINS];
 	uint64_t evicted_frames;
+	uint64_t free_chunks;		/* sum of the listed frames' free */
+	_Atomic uint32_t untidy;	/* persistent puts since it had too many of them */
+	uint64_t moved_pages, emptied_frames;	/* by compaction, cumulative */
 };
 
 #define TMEM_COUNTERS	(sizeof(struct tmem_counters) / sizeof(uint64_t))
