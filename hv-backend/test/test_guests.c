@@ -24,7 +24,7 @@
 #define PAGES		600u
 #define PERSISTENT	0u
 #define EPHEMERAL	1u
-#define QUIET_MS	10000u
+#define QUIET_MS	30000u
 
 static struct hosting host;
 
