@@ -30,7 +30,6 @@ struct slot {
 
 #define SLOTS 4096
 static struct slot slots[SLOTS];
-static _Atomic bool installed;
 
 static struct slot *slot_of(uintptr_t addr)
 {
@@ -74,14 +73,8 @@ int sigbus_init(void)
 {
 	struct sigaction sa = { .sa_sigaction = sigbus_handler, .sa_flags = SA_SIGINFO };
 
-	if (atomic_exchange(&installed, true))
-		return 0;
 	sigemptyset(&sa.sa_mask);
-	if (sigaction(SIGBUS, &sa, NULL) < 0) {
-		atomic_store(&installed, false);
-		return -errno;
-	}
-	return 0;
+	return sigaction(SIGBUS, &sa, NULL) < 0 ? -errno : 0;
 }
 
 int sigbus_guard(void *base, size_t len)

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Install the handler; later calls change nothing.  -errno of sigaction. */
+/* Install the handler for the whole process.  -errno of sigaction. */
 int sigbus_init(void);
 
 /*
