@@ -38,11 +38,13 @@ for k in sys.argv[2:]:
 print(v)' "$out" "$@"
 }
 
+# Start and wait until it says that it is there: the socket may be a dead one's.
 start() {
-	"$tmemd" --run-dir "$run" --arena 64M "$@" >"$work/log" 2>&1 &
+	rm -f "$work/log"
+	"$tmemd" --run-dir "$run" "$@" >"$work/log" 2>&1 &
 	daemon=$!
 	for _ in $(seq 300); do
-		[ -S "$run/control.sock" ] && return 0
+		grep -qsF "control socket $run/control.sock" "$work/log" && return 0
 		kill -0 "$daemon" 2>/dev/null || break
 		sleep 0.05
 	done
@@ -84,12 +86,7 @@ say "nothing was made by what was refused" test ! -e "$run"
 # The sample, as shipped and with every default it shows switched on.
 sample=hv-backend/tmemd.conf
 sed -E 's/^#([a-z-]+ = |\[guest )/\1/; /^(arena-file|run-dir|socket) = /d' "$sample" >"$work/sample.conf"
-sample_works() {
-	"$tmemd" --config "$1" --run-dir "$run" --arena-file "$work/arena" >"$work/log" 2>&1 &
-	daemon=$!
-	for _ in $(seq 300); do [ -S "$run/control.sock" ] && break; sleep 0.05; done
-	stop TERM
-}
+sample_works() { start --config "$1" --arena-file "$work/arena" && stop TERM; }
 say "sample configuration is taken" sample_works "$sample"
 say "sample configuration with all its defaults is taken" sample_works "$work/sample.conf"
 cat >"$work/twice.conf" <<END
@@ -106,7 +103,7 @@ say "no daemon: says where it looked" said "$run/control.sock"
 
 # ---- a daemon ------------------------------------------------------------------
 
-say "daemon starts" start --config "$work/twice.conf" --guest a --guest "b:$work/b.sock"
+say "daemon starts" start --arena 64M --config "$work/twice.conf" --guest a --guest "b:$work/b.sock"
 say "sockets of the guests are there" test -S "$run/a.sock" -a -S "$work/b.sock" -a -S "$run/c.sock"
 say "second daemon in the directory is refused" expect 1 "$tmemd" --run-dir "$run" --arena 16M
 say "and says why" said "another tmemd uses it"
