@@ -71,11 +71,13 @@ static uint64_t evict_batch(struct tmem *t, uint64_t want, struct tmem_reclaim_r
 
 uint64_t tmem_reclaim(struct tmem *t, uint64_t frames, struct tmem_reclaim_report *report)
 {
-	struct tmem_reclaim_report local, *r = report ? report : &local;
+	struct tmem_reclaim_report local, *r = report;
 	uint64_t done, got, want;
 
 	if (!t)
 		return 0;
+	if (!r)
+		r = &local;
 	memset(r, 0, sizeof(*r));
 	r->stop = TMEM_RECLAIM_DONE;
 	tmem_share_changed(t);

@@ -45,6 +45,7 @@ double bench_median(double *v, size_t n);
 bool bench_pin(unsigned nth);
 
 /* Write "tmem-bench: ..." to stderr and exit with BENCH_FAILED. */
-_Noreturn void bench_die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+__attribute__((noreturn, format(printf, 1, 2)))
+void bench_die(const char *fmt, ...);
 
 #endif

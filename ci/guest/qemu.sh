@@ -77,6 +77,7 @@ qemu_start() {
 		-append 'console=ttyS0 panic=-1 quiet' \
 		-serial "file:$log" -monitor "unix:$log.monitor,server,nowait" "$@" \
 		>"$log.qemu" 2>&1 </dev/null &
+	# shellcheck disable=SC2034 # for whoever sources this
 	qemu_pid=$!
 }
 

@@ -321,7 +321,7 @@ static bool op_flush_page(struct model *m)
 	page = &p->store->page[o][i];
 	cl->count[p->spec.kind].flushes++;
 	cl->count[p->spec.kind].flushes_found += rc == 1;
-	if (rc < 0 || rc > page->held || (rc == 0 && page->held && !page->maybe))
+	if (rc < 0 || rc > (page->held ? 1 : 0) || (rc == 0 && page->held && !page->maybe))
 		return wrong(m, "flush of a page that is%s there: %d", page->held ? "" : " not", rc);
 	if (!(m->lying && m->run.lie == MODEL_NO_FLUSH && p->spec.kind == TMEM_PERSISTENT))
 		page->held = false;
