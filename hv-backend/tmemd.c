@@ -137,6 +137,29 @@ static void arena_stop(struct daemon *d)
 	close(d->arena_fd);
 }
 
+/*
+ * The arena is emptied at start.  A file that holds something else, named by
+ * mistake, must not be: only what the core takes for an arena is.
+ */
+static int arena_file_check(const struct daemon *d, struct tmem_config config)
+{
+	struct tmem *core;
+	struct stat st;
+	int err;
+
+	if (fstat(d->arena_fd, &st))
+		return -errno;
+	if (!st.st_size)
+		return 0;
+	config.rebuild = true;
+	err = tmem_create(&core, &config);
+	if (!err)
+		tmem_destroy(core);
+	else if (err == -EPROTO)
+		log_error("%s: not an arena of this version, left as it is", d->config.arena_file);
+	return err;
+}
+
 static int core_start(struct daemon *d)
 {
 	const struct config *c = &d->config;
@@ -148,8 +171,10 @@ static int core_start(struct daemon *d)
 		.lock_memory = c->lock_memory,
 	};
 	struct tmem_limits limits;
-	int err = tmem_create(&d->core, &config);
+	int err = arena_file_check(d, config);
 
+	if (!err)
+		err = tmem_create(&d->core, &config);
 	if (err)
 		return err;
 	tmem_limits_get(d->core, &limits);

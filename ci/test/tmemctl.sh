@@ -81,6 +81,12 @@ say "unknown flag is a usage error" expect 2 "$tmemd" --frobnicate
 say "stray argument is a usage error" expect 2 "$tmemd" stray
 say "version of the daemon" expect 0 "$tmemd" --version
 say "help of the daemon" expect 0 "$tmemd" --help
+foreign_file_is_kept() {
+	echo "not an arena" >"$work/foreign"
+	expect 1 "$tmemd" --run-dir "$run" --arena-file "$work/foreign" &&
+		said "$work/foreign: not an arena" && grep -qx "not an arena" "$work/foreign"
+}
+say "a file that is no arena is refused and kept" foreign_file_is_kept
 say "nothing was made by what was refused" test ! -e "$run"
 
 # The sample, as shipped and with every default it shows switched on.
