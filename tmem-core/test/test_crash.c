@@ -49,7 +49,6 @@ struct log {
 	struct entry page[TMEM_KINDS][THREADS][OBJECTS][PAGES];
 	_Atomic uint32_t weight[2];	/* told, about to be */
 	_Atomic uint64_t seeds;		/* last seed given out */
-	_Atomic bool ready;		/* the writer works */
 	_Atomic int error;		/* the writer saw something wrong */
 };
 
@@ -200,7 +199,6 @@ static void run_writer(struct core *k, struct log *log, uint64_t seed)
 		if (!w[i].client || tmem_ctx_create(k->t, &w[i].ctx))
 			writer_failed(&w[i], 6);
 	}
-	atomic_store(&log->ready, true);
 	if (pthread_create(&other, NULL, write_for_ever, &w[1]))
 		_exit(1);
 	write_for_ever(&w[0]);
@@ -257,20 +255,19 @@ static void judge_all(struct core *k, struct log *log)
 static void kill_writer(struct core *k, struct log *log, uint64_t *rng)
 {
 	uint64_t seed = rnd(rng);
-	uint32_t delay = rnd_below(rng, 6000);
+	uint64_t enough = atomic_load(&log->seeds) + 1 + rnd_below(rng, 1500);
+	uint32_t delay = rnd_below(rng, 500);
 	bool in_rebuild = rnd_below(rng, 8) == 0;
 	int status;
 	pid_t pid;
 
-	atomic_store(&log->ready, false);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
 		run_writer(k, log, seed);
-	if (in_rebuild)
-		delay /= 8;
-	while (!in_rebuild && !atomic_load(&log->ready) && waitpid(pid, &status, WNOHANG) == 0)
-		usleep(100);
+	while (!in_rebuild && atomic_load(&log->seeds) < enough &&
+	       waitpid(pid, &status, WNOHANG) == 0)
+		usleep(50);
 	usleep(delay);
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);

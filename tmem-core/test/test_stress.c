@@ -238,7 +238,7 @@ static void disturb(struct tmem_ctx *ctx, uint64_t *rng)
 	struct tmem_client *c = client[rnd_below(rng, CLIENTS)];
 	struct tmem_reclaim_report report;
 
-	switch (rnd_below(rng, 9)) {
+	switch (rnd_below(rng, 8)) {
 	case 0:
 		tmem_reclaim(core.t, 1 + rnd_below(rng, 30), &report);
 		break;
@@ -247,22 +247,21 @@ static void disturb(struct tmem_ctx *ctx, uint64_t *rng)
 		break;
 	case 2:
 		tmem_client_freeze(c, true);
-		break;
-	case 3:
+		usleep(100);
 		tmem_client_freeze(c, false);
 		break;
-	case 4:
+	case 3:
 		set_numbers(rng, c);
 		break;
-	case 5:
+	case 4:
 		if (tmem_pool_destroy(c, DOOMED, NULL) || tmem_pool_create(c, DOOMED, &spec[DOOMED]))
 			wrong("pool", 0);
 		break;
-	case 6:
+	case 5:
 		if (rnd_below(rng, 8) == 0)
 			tmem_client_flush_ephemeral(c);
 		break;
-	case 7:
+	case 6:
 		come_and_go(ctx, rng);
 		break;
 	default:
