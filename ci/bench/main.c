@@ -20,6 +20,7 @@ struct command {
 static const struct command commands[] = {
 	{ "core", bench_core,
 	  "[--corpus FILE] [--codec lzo|lz4|zstd] [--dedup] [--zbud-two] [--json]   core against codec" },
+	{ "scale", bench_scale, "[--json]   more threads, pages, clients, memory" },
 	{ "ring", bench_ring, "[--json]   cost of a page over the whole way to a daemon" },
 	{ NULL, NULL, NULL },
 };
