@@ -4,8 +4,11 @@
  *
  * Owns:     the virtio device and its virtqueues.
  * How:      each queue is one virtqueue, each slot one chain of descriptors that
- *           point at the slot's own buffers.  Indirect descriptors are declined:
- *           with them the ring would allocate memory for every request.
+ *           point at the slot's own buffers.  The virtqueues are made without
+ *           indirect descriptors, for which the ring would allocate memory with
+ *           every request.  The feature bit itself is left alone: to decline it
+ *           means to negotiate twice, which makes User-mode Linux forget that it
+ *           must stop its queues.
  * Must not: use config space or device feature bits, which some VMMs mask or
  *           break; what is to be negotiated, HELLO negotiates.
  */
@@ -162,12 +165,6 @@ static void vdev_remove(struct virtio_device *vdev)
 	kfree(v);
 }
 
-static int vdev_validate(struct virtio_device *vdev)
-{
-	__virtio_clear_bit(vdev, VIRTIO_RING_F_INDIRECT_DESC);
-	return 0;
-}
-
 static int vdev_freeze(struct virtio_device *vdev)
 {
 	struct tmem_virtio *v = vdev->priv;
@@ -186,7 +183,6 @@ static struct virtio_driver tmem_virtio_driver = {
 	.driver.name = "tmem",
 	.driver.owner = THIS_MODULE,
 	.id_table = vdev_ids,
-	.validate = vdev_validate,
 	.probe = vdev_probe,
 	.remove = vdev_remove,
 	.freeze = pm_sleep_ptr(vdev_freeze),

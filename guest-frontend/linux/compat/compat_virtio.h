@@ -10,7 +10,10 @@
 
 #define COMPAT_VQS_MAX	16u
 
-/* count virtqueues (at most COMPAT_VQS_MAX) with one callback and one name. */
+/*
+ * count virtqueues (at most COMPAT_VQS_MAX) with one callback and one name, which
+ * never use indirect descriptors: that is what asking for contexts means.
+ */
 static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int count,
 				  struct virtqueue *vqs[], vq_callback_t *callback,
 				  const char *name)
@@ -22,18 +25,21 @@ static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int count
 	for (i = 0; i < count; i++) {
 		info[i].name = name;
 		info[i].callback = callback;
+		info[i].ctx = true;
 	}
 	return virtio_find_vqs(vdev, count, vqs, info, NULL);
 #else
 	vq_callback_t *callbacks[COMPAT_VQS_MAX];
 	const char *names[COMPAT_VQS_MAX];
+	bool contexts[COMPAT_VQS_MAX];
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
 		names[i] = name;
 		callbacks[i] = callback;
+		contexts[i] = true;
 	}
-	return virtio_find_vqs(vdev, count, vqs, callbacks, names, NULL);
+	return virtio_find_vqs_ctx(vdev, count, vqs, callbacks, names, contexts, NULL);
 #endif
 }
 
