@@ -3,7 +3,7 @@
  * The ivshmem connection and its region: a guest at work, and what a guest or its
  * VMM can do wrong, done to a real daemon.
  *
- * As in test_bad_input.c each test is a guest of its own, ends in a working guest
+ * As in test_bad_ring.c each test is a guest of its own, ends in a working guest
  * or in a closed connection with one line that says why, and a bystander (over
  * vhost-user) has worked on undisturbed.
  */

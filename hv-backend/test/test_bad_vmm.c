@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * VMMs that misbehave on a real daemon's socket: gone at the wrong time, there
+ * twice, saying what no VMM may say.  A bystander works on undisturbed all the
+ * time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "victim.h"
+
+#define FAR	0x7000000000000000ull	/* no guest has memory there */
+
+static struct hosting host;
+
+/* ---- a VMM that misbehaves -------------------------------------------- */
+
+static void test_gone_in_mid_request(void **state)
+{
+	static const struct vhost_user_header half = { .request = VHOST_USER_SET_MEM_TABLE,
+						       .flags = VHOST_USER_VERSION, .size = 72 };
+	struct front_key key = key_of(0, 1);
+	uint8_t page[TMEMP_PAGE_SIZE];
+	struct victim v;
+
+	(void)state;
+	page_fill(page, 7);
+	for (unsigned i = 0; i < 20; i++) {
+		victim_open(&v, &host, "gone", true);
+		for (unsigned k = 0; k < 40; k++) {
+			key.index = k;
+			assert_int_equal(front_put_post(v.q, &key, page, 0), 0);
+		}
+		/* Half a message is left behind every other time. */
+		if (i % 2)
+			assert_int_equal(send(v.f->socket, &half, sizeof(half) / 2, 0),
+					 (ssize_t)sizeof(half) / 2);
+		front_destroy(v.f);
+	}
+	victim_open(&v, &host, "gone", true);
+	victim_check_works(&v);
+	front_destroy(v.f);
+}
+
+static void test_second_connection(void **state)
+{
+	char path[DAEMON_PATH_MAX];
+	struct front_config c = hosting_config(&host, "second", path);
+	struct front *other;
+	struct victim v;
+
+	(void)state;
+	victim_open(&v, &host, "second", true);
+	assert_int_equal(front_create(&other, &c), 0);
+	assert_int_equal(front_dial(other), 0);
+	assert_true(front_closed(other, (int)(5000 * HOSTING_SLOW)));
+	assert_int_equal(hosting_said(&host, "second", "already connected"), 1);
+	front_destroy(other);
+	victim_check_works(&v);
+	assert_int_equal(hosting_lines(&host, "second"), 1);
+	front_destroy(v.f);
+}
+
+/* One vhost-user message that no VMM may send. */
+struct bad_message {
+	const char *guest;
+	uint32_t request, flags, size;
+	union vhost_user_payload payload;
+	unsigned fds;		/* that many memfds of a page come along */
+};
+
+static const struct bad_message bad_messages[] = {
+	{ "msg-version", VHOST_USER_GET_FEATURES, 2, 0, { 0 }, 0 },
+	{ "msg-long", VHOST_USER_SET_FEATURES, VHOST_USER_VERSION, 0x7fffffff, { 0 }, 0 },
+	{ "msg-short", VHOST_USER_SET_FEATURES, VHOST_USER_VERSION, 4, { 0 }, 0 },
+	{ "msg-unknown", 200, VHOST_USER_VERSION, 0, { 0 }, 0 },
+	{ "msg-zero", 0, VHOST_USER_VERSION, 0, { 0 }, 0 },
+	{ "msg-features", VHOST_USER_SET_FEATURES, VHOST_USER_VERSION, 8, { .u64 = ~0ull }, 0 },
+	{ "msg-index", VHOST_USER_SET_VRING_NUM, VHOST_USER_VERSION, 8,
+	  { .state = { .index = 4096, .num = 64 } }, 0 },
+	{ "msg-num", VHOST_USER_SET_VRING_NUM, VHOST_USER_VERSION, 8,
+	  { .state = { .index = 0, .num = 63 } }, 0 },
+	{ "msg-num-big", VHOST_USER_SET_VRING_NUM, VHOST_USER_VERSION, 8,
+	  { .state = { .index = 0, .num = 0x80000000 } }, 0 },
+	{ "msg-addr", VHOST_USER_SET_VRING_ADDR, VHOST_USER_VERSION, 40,
+	  { .addr = { .index = 0, .desc = FAR, .avail = FAR, .used = FAR } }, 0 },
+	{ "msg-regions", VHOST_USER_SET_MEM_TABLE, VHOST_USER_VERSION, 8,
+	  { .mem_table = { .count = 0xffffffff } }, 0 },
+	{ "msg-no-fd", VHOST_USER_SET_MEM_TABLE, VHOST_USER_VERSION, 40,
+	  { .mem_table = { .count = 1, .region = { { .size = 4096, .user_addr = 4096 } } } }, 0 },
+	{ "msg-wrap", VHOST_USER_SET_MEM_TABLE, VHOST_USER_VERSION, 40,
+	  { .mem_table = { .count = 1, .region = { { .guest_addr = 0ull - 4096, .size = 8192,
+						     .user_addr = 4096 } } } }, 1 },
+	{ "msg-past-file", VHOST_USER_SET_MEM_TABLE, VHOST_USER_VERSION, 40,
+	  { .mem_table = { .count = 1, .region = { { .size = 1 << 20, .user_addr = 4096 } } } }, 1 },
+	{ "msg-overlap", VHOST_USER_SET_MEM_TABLE, VHOST_USER_VERSION, 72,
+	  { .mem_table = { .count = 2, .region = { { .size = 4096, .user_addr = 4096 },
+						   { .size = 4096, .user_addr = 4096 } } } }, 2 },
+};
+
+static void send_bad(struct victim *v, const struct bad_message *m)
+{
+	int fds[VHOST_USER_MAX_FDS] = { 0 };
+	uint32_t bytes = m->size < sizeof(m->payload) ? m->size : (uint32_t)sizeof(m->payload);
+
+	for (unsigned i = 0; i < m->fds; i++) {
+		fds[i] = memfd_create("page", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(fds[i], TMEMP_PAGE_SIZE), 0);
+	}
+	/* The length announced may be a lie; what is sent is what there is. */
+	if (bytes == m->size) {
+		assert_int_equal(front_vhost_send(v->f, m->request, m->flags, &m->payload, bytes,
+						  fds, m->fds), 0);
+	} else {
+		assert_int_equal(front_vhost_send(v->f, m->request, m->flags, NULL, m->size,
+						  fds, m->fds), 0);
+	}
+	for (unsigned i = 0; i < m->fds; i++)
+		close(fds[i]);
+}
+
+static void test_bad_messages(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bad_messages) / sizeof(bad_messages[0]); i++) {
+		struct victim v;
+
+		victim_open(&v, &host, bad_messages[i].guest, true);
+		send_bad(&v, &bad_messages[i]);
+		victim_check_failed(&v, "");
+	}
+}
+
+/* ---- all together ----------------------------------------------------- */
+
+static int after_each(void **state)
+{
+	(void)state;
+	return hosting_check(&host) ? 0 : -1;
+}
+
+static int setup(void **state)
+{
+	const char *guests[64] = { "bystander", "gone", "second" };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bad_messages) / sizeof(bad_messages[0]); i++)
+		guests[3 + i] = bad_messages[i].guest;
+	if (hosting_start(&host, guests, NULL))
+		return -1;
+	return hosting_bystander_start(&host, "bystander");
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return hosting_stop(&host);
+}
+
+#define guest_test(fn) cmocka_unit_test_teardown(fn, after_each)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		guest_test(test_gone_in_mid_request),
+		guest_test(test_second_connection),
+		guest_test(test_bad_messages),
+	};
+
+	return cmocka_run_group_tests_name("bad_vmm", tests, setup, teardown);
+}
