@@ -72,7 +72,7 @@ const struct tmem_codec_ops tmem_codecs[TMEM_CODECS] = {
 
 int tmem_codec_scratch(struct tmem_ctx *ctx)
 {
-	struct tmem_heap *h = &ctx->host->heap;
+	struct tmem_heap *h = &ctx->host->scratch;
 
 	ctx->lzo = tmem_alloc(h, LZO1X_1_MEM_COMPRESS);
 	ctx->lz4 = tmem_alloc(h, (size_t)LZ4_sizeofState());
@@ -83,7 +83,7 @@ int tmem_codec_scratch(struct tmem_ctx *ctx)
 
 void tmem_codec_scratch_free(struct tmem_ctx *ctx)
 {
-	struct tmem_heap *h = &ctx->host->heap;
+	struct tmem_heap *h = &ctx->host->scratch;
 
 	tmem_free(h, ctx->lzo);
 	tmem_free(h, ctx->lz4);

@@ -13,10 +13,10 @@
 
 #include <string.h>
 
-/* Size classes of zs: steps of 1, 2 and 4 chunks to 64, 128 and 256 chunks. */
+/* Size classes of zs: steps of 1 chunk to 128 chunks, 2 to 256. */
 static unsigned class_round(unsigned chunks)
 {
-	unsigned step = chunks <= 64 ? 1 : chunks <= 128 ? 2 : 4;
+	unsigned step = chunks <= 128 ? 1 : 2;
 
 	return (chunks + step - 1) & ~(step - 1);
 }

@@ -73,6 +73,10 @@ static int fetch_locked(struct tmem_ctx *ctx, struct tmem_client *c, const struc
 		return -ENOENT;
 	TMEM_COUNT(c, w, gets_ok, 1);
 	tmem_page_read(t, e.handle, p);
+	if (take) {	/* what freeing the slot will need, while the page is unpacked */
+		__builtin_prefetch(tmem_frame(t, tmem_handle_frame(e.handle)));
+		__builtin_prefetch(tmem_frame_map(t, tmem_handle_frame(e.handle)));
+	}
 	good = sound(t, &e, p, w->index);
 	if (take)
 		tmem_op_unlink_locked(w->pool, w->stripe, &e);

@@ -128,12 +128,12 @@ int tmem_ctx_create(struct tmem *t, struct tmem_ctx **out)
 
 	if (!t || !out)
 		return -EINVAL;
-	ctx = tmem_alloc(&t->heap, sizeof(*ctx));
+	ctx = tmem_alloc(&t->scratch, sizeof(*ctx));
 	if (!ctx)
 		return -ENOMEM;
 	ctx->host = t;
-	ctx->out = tmem_alloc(&t->heap, TMEM_CODEC_ROOM);
-	ctx->copy = tmem_alloc(&t->heap, TMEM_PAGE_SIZE);
+	ctx->out = tmem_alloc(&t->scratch, TMEM_CODEC_ROOM);
+	ctx->copy = tmem_alloc(&t->scratch, TMEM_PAGE_SIZE);
 	err = tmem_codec_scratch(ctx);
 	if (err || !ctx->out || !ctx->copy) {
 		tmem_ctx_destroy(ctx);
@@ -149,7 +149,7 @@ void tmem_ctx_destroy(struct tmem_ctx *ctx)
 
 	if (!ctx)
 		return;
-	h = &ctx->host->heap;
+	h = &ctx->host->scratch;
 	tmem_codec_scratch_free(ctx);
 	tmem_free(h, ctx->out);
 	tmem_free(h, ctx->copy);

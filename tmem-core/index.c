@@ -9,8 +9,8 @@
  *          arena's slot has the whole index, so an entry whose 24 bits match is
  *          confirmed there, which is where a get goes next anyway.  Position is
  *          a seeded hash of the 24 bits alone: growing and deleting touch no
- *          slot.  Tables grow by a half and are filled to seven eighths: some
- *          eleven bytes a page.
+ *          slot.  Tables grow by a quarter and are filled to seven eighths: some
+ *          ten bytes a page.
  *          A radix tree would be denser for dense objects, but costs a sparse
  *          one a node a page, and the heap is charged to nobody.
  * Must not: change a slot or a counter.
@@ -27,6 +27,7 @@
 #define TAG_MASK	0xffffffu
 #define HANDLE_MASK	((1ull << TAG_SHIFT) - 1)
 #define SMALL		7u	/* entries searched from the start and filled up */
+#define COARSE		64u	/* below, tables grow by half; above, by a quarter */
 
 /* ---- hashes ---------------------------------------------------------------- */
 
@@ -85,7 +86,7 @@ static bool moves_back(uint32_t home, uint32_t hole, uint32_t at)
 /* Odd, so that eight-byte entries fill malloc's blocks. */
 static uint32_t grown(uint32_t capacity)
 {
-	return (capacity + capacity / 2 + 1) | 1;
+	return (capacity + capacity / (capacity < COARSE ? 2 : 4) + 1) | 1;
 }
 
 static bool full(uint32_t used, uint32_t capacity)

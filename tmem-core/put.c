@@ -19,13 +19,12 @@
 #define COMPRESSED_MAX	(TMEM_PAGE_SIZE - TMEM_PAGE_SIZE / 8)	/* above: stored raw */
 #define RAW_SLACK	256u	/* pages a client may always store raw */
 
+/* From the start on: the compressor reads next what this brings into the cache. */
 static bool same_filled(const uint64_t *word)
 {
-	size_t i, last = TMEM_PAGE_SIZE / sizeof(*word) - 1;
+	size_t i;
 
-	if (word[0] != word[last])
-		return false;
-	for (i = 1; i < last; i++)
+	for (i = 1; i < TMEM_PAGE_SIZE / sizeof(*word); i++)
 		if (word[i] != word[0])
 			return false;
 	return true;
@@ -220,6 +219,8 @@ int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 		return err;
 	tmem_where(p, key->oid, key->index, &w);
 	kind = tmem_where_kind(&w);
+	__builtin_prefetch(w.stripe);
+	__builtin_prefetch(&c->store[kind]);
 	err = admit(c, kind);
 	if (!err)
 		err = stage(ctx, c, kind, page, &staged);

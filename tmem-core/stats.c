@@ -154,7 +154,8 @@ void tmem_store_info(struct tmem *t, struct tmem_store_info *info)
 	tmem_unlock(&a->lock);
 	info->bytes_metadata += sizeof(*t) +
 				atomic_load_explicit(&t->heap.bytes, memory_order_relaxed);
-	info->failed_alloc = atomic_load_explicit(&t->heap.failed, memory_order_relaxed);
+	info->failed_alloc = atomic_load_explicit(&t->heap.failed, memory_order_relaxed) +
+			     atomic_load_explicit(&t->scratch.failed, memory_order_relaxed);
 	info->bytes_resident = tmem_os_resident(a->fd);
 	info->chunk_size = 1u << a->chunk_shift;
 	info->chunks = TMEM_BINS;

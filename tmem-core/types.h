@@ -284,7 +284,7 @@ struct tmem_shard {
 };
 
 #define TMEM_SHARDS		16
-#define TMEM_DIRECTORY		1024	/* leaves of a table's directory */
+#define TMEM_DIRECTORY		256	/* leaves of a table's directory */
 #define TMEM_LEAF		512	/* segments in a leaf */
 
 struct tmem_table {
@@ -371,6 +371,7 @@ struct tmem_store {
 	uint64_t evicted_frames;
 	uint64_t free_chunks;		/* sum of the listed frames' free */
 	_Atomic uint32_t untidy;	/* persistent puts since it had too many of them */
+	_Atomic uint32_t untidy_wait;	/* so many before the next step; longer after vain ones */
 	uint64_t moved_pages, emptied_frames;	/* by compaction, cumulative */
 };
 
@@ -400,7 +401,8 @@ struct tmem_client {
 };
 
 struct tmem {
-	struct tmem_heap heap;
+	struct tmem_heap heap;		/* the index's: what pages cost beside the arena */
+	struct tmem_heap scratch;	/* the threads' */
 	struct tmem_arena arena;
 	struct tmem_super *super;
 	uint64_t seed;

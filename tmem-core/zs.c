@@ -21,9 +21,10 @@
 #include "op.h"
 #include "share.h"
 
-#define LOOSE_PART	24u	/* more than 1/24 of the chunks free: compact */
+#define LOOSE_PART	32u	/* more than 1/32 of the chunks free: compact */
 #define LOOSE_FRAMES	4u	/* so many frames' worth may always be free */
-#define STEP_PUTS	8u	/* puts between two steps */
+#define STEP_PUTS	8u	/* puts between two steps, and after steps in vain */
+#define STEP_PUTS_MAX	1024u
 #define SAMPLE		16u	/* frames looked at for the loosest */
 #define FREE_KEPT	64u	/* emptied frames kept for the next puts */
 
@@ -109,13 +110,21 @@ static uint32_t step(struct tmem_store *s, bool always)
 void tmem_store_tidy(struct tmem_client *c)
 {
 	struct tmem_store *s = &c->store[TMEM_PERSISTENT];
+	uint32_t wait = atomic_load_explicit(&s->untidy_wait, memory_order_relaxed);
 	struct tmem *t = c->host;
 	uint32_t frame;
 
-	if (atomic_load_explicit(&s->untidy, memory_order_relaxed) < STEP_PUTS)
+	if (wait < STEP_PUTS)
+		wait = STEP_PUTS;
+	if (atomic_load_explicit(&s->untidy, memory_order_relaxed) < wait)
 		return;
 	atomic_store_explicit(&s->untidy, 0, memory_order_relaxed);
 	frame = step(s, false);
+	if (frame)
+		wait = STEP_PUTS;
+	else
+		wait = 2 * wait < STEP_PUTS_MAX ? 2 * wait : STEP_PUTS_MAX;
+	atomic_store_explicit(&s->untidy_wait, wait, memory_order_relaxed);
 	if (!frame)
 		return;
 	tmem_arena_give(t, frame);
