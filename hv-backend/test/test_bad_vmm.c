@@ -69,6 +69,83 @@ static void test_second_connection(void **state)
 	front_destroy(v.f);
 }
 
+/* Call descriptors that nobody reads, are full or lead nowhere: the VMM's loss alone. */
+static void test_dead_interrupts(void **state)
+{
+	struct front_request *parked;
+	struct victim v;
+	uint16_t base;
+	int fds[2];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t index = 0;
+
+		victim_open(&v, &host, "call", true);
+		v.f->config.spin_ns = FRONT_SPIN_FOREVER;
+		assert_int_equal(i ? pipe(fds) : socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+		assert_int_equal(front_vhost_set(v.f, VHOST_USER_SET_VRING_CALL, &index,
+						 sizeof(index), &fds[1], 1), 0);
+		close(fds[0]);
+		close(fds[1]);
+		/* Ask for every interrupt, of the worker and, by an EVENT, of whoever stops it. */
+		for (unsigned n = 0; n < 50; n++) {
+			*tmemp_used_event(v.q->avail, v.q->size) = v.q->used_idx;
+			victim_check_works(&v);
+		}
+		parked = front_event_park(v.f, TMEMP_DRAIN_NONE, 0);
+		assert_non_null(parked);
+		*tmemp_used_event(v.q->avail, v.q->size) = v.q->used_idx;
+		victim_check_works(&v);
+		*tmemp_used_event(v.q->avail, v.q->size) = v.q->used_idx;
+		assert_int_equal(front_queue_stop(v.q, &base), 0);
+		assert_int_equal(front_queue_wait(v.q, parked), 0);
+		front_destroy(v.f);
+	}
+	assert_int_equal(hosting_lines(&host, "call"), 0);
+}
+
+/* Memory is taken away from under rings that run. */
+static void test_memory_removed(void **state)
+{
+	struct victim v;
+
+	(void)state;
+	victim_open(&v, &host, "removed", true);
+	struct vhost_user_mem_one one = { .region = {
+		.guest_addr = v.f->rings.guest_addr, .size = v.f->rings.size,
+		.user_addr = (uintptr_t)v.f->rings.base, .mmap_offset = v.f->rings.offset } };
+
+	assert_int_not_equal(front_vhost_set(v.f, VHOST_USER_REM_MEM_REG, &one, sizeof(one),
+					     NULL, 0), 0);
+	victim_check_failed(&v, "running ring left without memory");
+}
+
+/* One VMM after another that stops in each step of its first messages. */
+static void test_half_hearted(void **state)
+{
+	char path[DAEMON_PATH_MAX];
+	struct front_config c = hosting_config(&host, "half", path);
+	struct victim v;
+
+	(void)state;
+	for (unsigned steps = 0; steps < 4; steps++) {
+		struct front *f;
+
+		assert_int_equal(front_create(&f, &c), 0);
+		assert_int_equal(front_dial(f), 0);
+		if (steps > 0)
+			assert_int_equal(front_negotiate(f), 0);
+		if (steps > 1)
+			assert_int_equal(front_memory_send(f), 0);
+		if (steps > 2)
+			assert_int_equal(front_queue_start(&f->queue[0]), 0);
+		front_destroy(f);
+	}
+	victim_open(&v, &host, "half", true);
+	victim_check_unharmed(&v);
+}
+
 /* One vhost-user message that no VMM may send. */
 struct bad_message {
 	const char *guest;
@@ -149,11 +226,11 @@ static int after_each(void **state)
 
 static int setup(void **state)
 {
-	const char *guests[64] = { "bystander", "gone", "second" };
+	const char *guests[64] = { "bystander", "gone", "second", "call", "removed", "half" };
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(bad_messages) / sizeof(bad_messages[0]); i++)
-		guests[3 + i] = bad_messages[i].guest;
+		guests[6 + i] = bad_messages[i].guest;
 	if (hosting_start(&host, guests, NULL))
 		return -1;
 	return hosting_bystander_start(&host, "bystander");
@@ -172,6 +249,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		guest_test(test_gone_in_mid_request),
 		guest_test(test_second_connection),
+		guest_test(test_dead_interrupts),
+		guest_test(test_memory_removed),
+		guest_test(test_half_hearted),
 		guest_test(test_bad_messages),
 	};
 
