@@ -30,6 +30,9 @@
 #include "stats.h"
 #include "swap.h"
 
+/* The swap code counts slots in its pages, the wire in its own. */
+static_assert(PAGE_SIZE == TMEMP_PAGE_SIZE, "a swap slot is one page of the wire");
+
 #define DISK_NAME	"tmemswap"
 #define HEADER_SECTOR	0u
 
