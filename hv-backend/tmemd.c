@@ -10,8 +10,8 @@
  * Must not: end, once running, for anything but SIGTERM, SIGINT or the loop
  *          itself failing.
  *
- * SIGHUP reads the configuration again and applies log-level and the guests'
- * quotas.  All else needs a restart.
+ * SIGHUP reads the configuration again and applies log-level, the guests' quotas
+ * and the memory policy's marks.  All else needs a restart.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,10 +30,13 @@
 
 #include "config.h"
 #include "control.h"
+#include "events.h"
 #include "hv.h"
 #include "log.h"
 #include "loop.h"
 #include "options.h"
+#include "pressure.h"
+#include "sensors.h"
 #include "size.h"
 #include "tmem.h"
 #include "verbs.h"
@@ -51,6 +54,9 @@ struct daemon {
 	struct loop *loop;
 	struct loop_source *signal_source;
 	struct tmem *core;
+	struct sensors *sensors;
+	struct events *events;
+	struct pressure *pressure;
 	struct hv *hv;
 	struct verbs_host verbs;
 	struct control *control;
@@ -212,6 +218,16 @@ static void quotas_apply(struct daemon *d, const struct config *c)
 	}
 }
 
+/* What the arena may hold at most stays as it was at the start. */
+static void marks_apply(struct daemon *d, const struct config *c)
+{
+	struct policy_config policy = c->policy;
+
+	policy.total = d->config.policy.total;
+	policy.persistent_max = d->config.policy.persistent_max;
+	pressure_configure(d->pressure, &policy);
+}
+
 static void configuration_reread(struct daemon *d)
 {
 	enum options_wish wish;
@@ -223,7 +239,9 @@ static void configuration_reread(struct daemon *d)
 	} else {
 		log_level_set(c.log_level);
 		quotas_apply(d, &c);
-		log_info("configuration read again: log level and quotas are in force");
+		marks_apply(d, &c);
+		log_info("configuration read again: log level, quotas and memory marks are in "
+			 "force");
 	}
 	config_free(&c);
 }
@@ -269,6 +287,34 @@ static void signals_stop(struct daemon *d)
 {
 	loop_remove(d->signal_source);
 	close(d->signal_fd);
+}
+
+static int pressure_start(struct daemon *d)
+{
+	int err = sensors_open(&d->sensors, "");
+
+	if (err)
+		return err;
+	err = events_create(&d->events);
+	if (err)
+		goto fail_sensors;
+	err = pressure_create(&d->pressure, d->loop, d->core, d->sensors, d->events,
+			      &d->config.policy);
+	if (err)
+		goto fail_events;
+	return 0;
+fail_events:
+	events_destroy(d->events);
+fail_sensors:
+	sensors_close(d->sensors);
+	return err;
+}
+
+static void pressure_stop(struct daemon *d)
+{
+	pressure_destroy(d->pressure);
+	events_destroy(d->events);
+	sensors_close(d->sensors);
 }
 
 static unsigned workers_default(void)
@@ -340,6 +386,7 @@ static const struct stage {
 	{ "core", core_start, core_stop },
 	{ "event loop", loop_start, loop_stop_stage },
 	{ "signals", signals_start, signals_stop },
+	{ "memory policy", pressure_start, pressure_stop },
 	{ "workers", hv_start, hv_stop },
 	{ "guests", guests_start, NULL },
 	{ "control socket", control_start, control_stop },
