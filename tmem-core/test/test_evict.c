@@ -231,6 +231,32 @@ static void test_an_emptied_arena_holds_next_to_nothing(void **state)
 	assert_true(core_resident(&core) < full / 16);
 }
 
+static void test_compaction_gives_memory_back(void **state)
+{
+	struct tmem_client *c = core_client(&core, "guest");
+	struct tmem_store_info info;
+	uint64_t before, got;
+
+	(void)state;
+	assert_non_null(c);
+	fill(c, 1, 0, 6000);
+	for (uint32_t i = 0; i < 6000; i++) {
+		struct tmem_key key = core_key(i / 256, i % 256);
+
+		if (i % 4)
+			assert_int_equal(tmem_flush_page(c, 1, &key), 1);
+	}
+	tmem_store_info(core.t, &info);
+	tmem_reclaim(core.t, info.frames_free, NULL);
+	before = core_resident(&core);
+	got = tmem_compact(core.t, core.ctx);
+	assert_true(got > 0);
+	assert_true(core_resident(&core) < before / 2);
+	for (uint32_t i = 0; i < 6000; i += 4)
+		assert_int_equal(core_get(&core, c, 1, core_key(i / 256, i % 256),
+					  page_good_seed(i)), 0);
+}
+
 static void test_reclaim_never_takes_persistent_pages(void **state)
 {
 	struct tmem_client *c = core_client(&core, "guest");
@@ -304,6 +330,7 @@ int main(void)
 		T(test_reclaim_gives_memory_back_to_the_kernel),
 		T(test_the_report_says_who_lost_what),
 		T(test_an_emptied_arena_holds_next_to_nothing),
+		T(test_compaction_gives_memory_back),
 		T(test_reclaim_never_takes_persistent_pages),
 		T(test_histograms),
 		T(test_histograms_of_two_buddies),
