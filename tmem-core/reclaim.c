@@ -89,6 +89,8 @@ uint64_t tmem_reclaim(struct tmem *t, uint64_t frames, struct tmem_reclaim_repor
 		if (got < want)
 			break;
 	}
+	if (done == frames)	/* the last pages may have left a table's frame free, too */
+		r->stop = TMEM_RECLAIM_DONE;
 	r->frames = done;
 	r->bytes = done << t->arena.frame_shift;
 	return done;
