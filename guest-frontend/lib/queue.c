@@ -131,6 +131,19 @@ void front_queue_destroy(struct front_queue *q)
 	q->free_slot = NULL;
 }
 
+/*
+ * Ask for an interrupt at the next completion, or no longer for any.  With the
+ * event index the flags stay 0, and an index left behind asks for nothing.
+ */
+static void interrupt_arm(struct front_queue *q, bool wanted)
+{
+	if (!q->front->event_idx)
+		store_release(&q->avail->flags, (uint16_t)(wanted ? 0 : TMEMP_AVAIL_NO_INTERRUPT));
+	else if (wanted)
+		store_release(tmemp_used_event(q->avail, q->size), q->used_idx);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 void front_queue_reset(struct front_queue *q)
 {
 	memset(q->desc, 0, q->ring_bytes);
@@ -145,8 +158,8 @@ void front_queue_reset(struct front_queue *q)
 		q->free_slot[q->free_count++] = (uint16_t)i;
 	}
 	/* Not sleeping: no interrupt wanted, until front_queue_wait() arms it. */
-	store_release(&q->avail->flags, TMEMP_AVAIL_NO_INTERRUPT);
 	store_release(tmemp_used_event(q->avail, q->size), UINT16_MAX);
+	interrupt_arm(q, false);
 }
 
 /* ---- requests going out ----------------------------------------------- */
@@ -305,15 +318,6 @@ int front_queue_reap(struct front_queue *q)
 			posted_done(q, r);
 	}
 	return n;
-}
-
-/* Ask for an interrupt at the next completion, or no longer for any. */
-static void interrupt_arm(struct front_queue *q, bool wanted)
-{
-	if (wanted)
-		store_release(tmemp_used_event(q->avail, q->size), q->used_idx);
-	store_release(&q->avail->flags, (uint16_t)(wanted ? 0 : TMEMP_AVAIL_NO_INTERRUPT));
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 /* Take in the interrupts that have arrived. */
