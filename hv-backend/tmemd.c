@@ -351,6 +351,7 @@ static int guests_start(struct daemon *d)
 			.name = g->name,
 			.socket = g->socket,
 			.transport = g->transport,
+			.region = g->region,
 			.quota = g->quota,
 		};
 		int err = hv_guest_add(d->hv, &config);
