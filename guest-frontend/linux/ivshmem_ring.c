@@ -115,6 +115,9 @@ bool tmem_ivshmem_ring_kick_due(struct tmem_ivshmem_ring *r)
 {
 	u16 old = r->kicked_idx;
 
+	/* Asked again with nothing new: somebody waits too long, so tell it in any case. */
+	if (old == r->avail_idx)
+		return true;
 	r->kicked_idx = r->avail_idx;
 	virt_mb();
 	return vring_need_event(le16_to_cpu((__force __le16)READ_ONCE(*avail_event(r))),

@@ -44,7 +44,10 @@ void tmem_ivshmem_ring_init(struct tmem_ivshmem_ring *r);
 /* Copy the slot into the region and make it available.  -EIO. */
 int  tmem_ivshmem_ring_submit(struct tmem_ivshmem_ring *r, struct tmem_slot *slot);
 
-/* True if the host asked to be told of what was made available since last time. */
+/*
+ * True if the host asked to be told of what was made available since last time, or
+ * if there is nothing new.
+ */
 bool tmem_ivshmem_ring_kick_due(struct tmem_ivshmem_ring *r);
 
 /* The next slot that is done, its answer copied back; or NULL. */
