@@ -1,16 +1,18 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# lib.sh - what the guest tests on User-mode Linux share.
+# lib.sh - what the guest tests share.
 #
 # Owns:     a test's scratch directory, its tmemd and its guests; all three are gone
 #           when the test ends, however it ends.
-# How:      a test sources this and says what its guests run.  A guest is
-#           linux.uml with an initramfs of busybox, hog, tmem.ko and that script; its
+# How:      a test sources this and says what its guests run.  A guest is a kernel
+#           with an initramfs of busybox, hog, tmem.ko and that script; its
 #           console is $work/NAME.log.  Guest and test share $work/share (the
 #           guest's /host) for results and for saying "I am there" and "go on".
 # Must not: end a process it did not start; wait for anything without a bound.
 #
+#   KERNEL=VERSION  Debian's kernel of that version in QEMU over ivshmem (qemu.sh);
+#                   uml, User-mode Linux over vhost-user (the default)
 #   TMEM_BUILD=DIR  the build to test (build)
 #   KEEP=1          leave the scratch directory there
 #
@@ -20,7 +22,14 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 build=$(realpath -m "${TMEM_BUILD:-build}")
-module=$build/guest/6.1-uml/tmem.ko
+kernel=${KERNEL:-uml}
+module=$build/guest/${kernel/#uml/6.1-uml}/tmem.ko
+slow=1	# how much longer than User-mode Linux a guest may take
+if [ "$kernel" != uml ]; then
+	. ci/guest/stock.sh
+	. ci/guest/qemu.sh
+	slow=5
+fi
 work=
 tests=0
 tmemd_pid=
@@ -93,8 +102,14 @@ group_end() {
 # ---- the test's own ------------------------------------------------------
 
 test_begin() {
-	require linux.uml busybox cpio gzip gcc
-	O=$build ci/guest/build-uml-module || die "tmem.ko for User-mode Linux builds"
+	require busybox cpio gzip gcc
+	if [ "$kernel" = uml ]; then
+		require linux.uml
+		O=$build ci/guest/build-uml-module || die "tmem.ko for User-mode Linux builds"
+	else
+		require qemu-system-x86_64 debootstrap
+		O=$build ci/guest/build-module "$kernel" || die "tmem.ko for $kernel builds"
+	fi
 	work=$(mktemp -d "${TMPDIR:-/dev/shm}/tmem-test-XXXXXX") || exit 1
 	trap test_clean EXIT
 	trap 'exit 1' INT TERM HUP
@@ -103,7 +118,7 @@ test_begin() {
 	for c in hog init; do
 		gcc -O2 -Wall -Wextra -static -o "$work/$c" "ci/guest/$c.c" || die "$c builds"
 	done
-	ci/guest/uml --version >/dev/null || die "User-mode Linux starts"
+	[ "$kernel" != uml ] || ci/guest/uml --version >/dev/null || die "User-mode Linux starts"
 }
 
 test_clean() {
@@ -126,7 +141,9 @@ test_end() {
 # ---- tmemd ---------------------------------------------------------------
 
 # tmemd_start ARGUMENT...: with its sockets in $work/run; answers when this returns.
+# Each --guest is given the transport of this kernel's guests.
 tmemd_start() {
+	[ "$kernel" = uml ] || set -- "${@/#--guest/--guest-ivshmem}" --queues $((qemu_vectors - 1))
 	setsid "$build/tmemd" --run-dir "$work/run" "$@" >>"$work/tmemd.log" 2>&1 &
 	tmemd_pid=$!
 	await 10 tmemctl version >/dev/null 2>&1 || die "tmemd starts: $(tail -n 1 "$work/tmemd.log")"
@@ -176,6 +193,8 @@ guest_prelude() {
 	stat() { sed -n "s/^$1 //p" /sys/kernel/tmem/stats; }
 	swap_start() { mkswap /dev/tmemswap0 >/dev/null && swapon /dev/tmemswap0; }
 	swap_stop() { swapoff /dev/tmemswap0; }
+	driver=/sys/bus/virtio/drivers/tmem
+	device() { basename /sys/bus/virtio/devices/virtio*; }
 	# Tell the test, and wait until it says go on.
 	arrive() { echo there >/host/at-$1; }
 	meet() {
@@ -183,11 +202,12 @@ guest_prelude() {
 		n=0
 		until [ -e /host/go-$1 ]; do
 			n=$((n + 1))
-			[ $n -lt 600 ] || return 1
+			[ $n -lt 1200 ] || return 1
 			sleep 0.1
 		done
 	}
 	EOF
+	[ "$kernel" = uml ] || qemu_prelude
 }
 
 # guest_image OUT SCRIPT [AFTER]: SCRIPT and AFTER are files of shell commands.
@@ -205,8 +225,22 @@ guest_image() {
 	cp "$module" "$tree/tmem.ko"
 	{ guest_prelude; cat "$2"; } >"$tree/test"
 	[ $# -lt 3 ] || { guest_prelude; cat "$3"; } >"$tree/after"
+	[ "$kernel" = uml ] || qemu_modules_add "$tree" "$kernel" || die "modules of $kernel are there"
 	(cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) >"$1"
 	rm -rf "$tree"
+}
+
+# The command that is the guest NAME, into the array vm.
+vm_command() {
+	local name=$1 memory=$2
+	if [ "$kernel" = uml ]; then
+		vm=(ci/guest/uml umid="$name" uml_dir="$work/uml/" mem="$memory"
+			initrd="$work/$name.gz" quiet con0=null,fd:1 con=null ssl=null
+			share="$work/share" ubd0="$work/$name.disk"
+			virtio_uml.device="$work/run/$name.sock:45")
+	else
+		qemu_command "$name" "$kernel" "${memory%M}" "$work"
+	fi
 }
 
 # guest_start NAME MEMORY SECONDS SCRIPT [AFTER]: boots with $work/NAME.disk as
@@ -216,10 +250,8 @@ guest_start() {
 	shift 3
 	guest_image "$work/$name.gz" "$@"
 	[ -e "$work/$name.disk" ] || truncate -s 512M "$work/$name.disk"
-	setsid timeout -s KILL "$seconds" ci/guest/uml umid="$name" \
-		uml_dir="$work/uml/" mem="$memory" initrd="$work/$name.gz" quiet \
-		con0=null,fd:1 con=null ssl=null share="$work/share" ubd0="$work/$name.disk" \
-		virtio_uml.device="$work/run/$name.sock:45" \
+	vm_command "$name" "$memory"
+	setsid timeout -s KILL $((seconds * slow)) "${vm[@]}" \
 		>"$work/$name.log" 2>&1 </dev/null &
 	guest_pid[$name]=$!
 }
@@ -234,7 +266,7 @@ guest_wait() {
 
 # guest_at POINT [SECONDS]: until a guest has come to `meet POINT` or `arrive POINT`.
 guest_at() {
-	await "${2:-60}" test -e "$work/share/at-$1" || die "a guest comes to $1"
+	await $((${2:-60} * slow)) test -e "$work/share/at-$1" || die "a guest comes to $1"
 }
 
 # Let it go on from `meet POINT`.
@@ -274,6 +306,11 @@ above() {
 
 is() {
 	[ "$1" = "$2" ]
+}
+
+# near A B N: A is B or at most N more.
+near() {
+	[ -n "$1" ] && [ -n "$2" ] && [ "$1" -ge "$2" ] && [ "$1" -le $(($2 + $3)) ]
 }
 
 # In a script of its own: $work/NAME.sh from standard input.

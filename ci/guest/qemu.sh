@@ -1,98 +1,76 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# qemu.sh - one of Debian's kernels in stock QEMU, without KVM.
+# qemu.sh - guests with Debian's kernels in stock QEMU, without KVM.
 #
-# Owns:     how such a guest is put together, started and ended.
-# How:      an initramfs of busybox, stock modules, tmem.ko and a script.  The
-#           script's exit status comes back as a line on the serial console.
+# Owns:     how such a guest is put together and started; lib.sh does the rest.
+# How:      the same initramfs as on User-mode Linux, with stock modules beside it.
+#           tmem comes by an ivshmem-doorbell device, the shared folder by 9p.
 # Must not: be timed: guest code runs 10 to 30 times slower here, host code does
 #           not.  Count reads, faults and pages instead.
 #
 # The CPU is "max" without 5-level paging and cmpxchg16b: with them TCG of QEMU
-# 7.2 corrupts 6.12 at random.
+# 7.2 corrupts 6.12 at random.  There must be room for a second one: TCG leaves out
+# the guest's memory barriers where there never can be, as if nobody else shared the
+# memory, and then doorbells are lost.
 #
 # Sourced after stock.sh from the top of the tree.
 
-# qemu_initramfs OUT VERSION SCRIPT "MODULE..." [FILE...]
-#
-# SCRIPT runs as /test under /bin/sh with the modules inserted; tmem.ko, if it is
-# among the FILEs, lies in / with the others and is the script's to insert.
-qemu_initramfs() {
-	local out=$1 version=$2 script=$3 modules=$4 tree ko n=0 list
-	shift 4
-	# shellcheck disable=SC2086 # a list of names
-	list=$(stock_modules "$version" $modules) || return
-	tree=$(mktemp -d)
-	mkdir -p "$tree"/{bin,proc,sys,dev,tmp,modules}
-	cp "$(command -v busybox)" "$tree/bin/busybox"
-	for ko in $list; do
-		n=$((n + 1))
-		qemu_module "$ko" "$(printf '%s/modules/%02d.ko' "$tree" "$n")"
-	done
-	[ $# -eq 0 ] || cp "$@" "$tree/"
-	cp "$script" "$tree/test"
-	cat >"$tree/init" <<'EOF'
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-mount -t debugfs debug /sys/kernel/debug
-for ko in /modules/*.ko; do
-	[ -e "$ko" ] && insmod "$ko"
-done
-sh /test
-echo "guest: test ended with $?"
-sync
-poweroff -f
-EOF
-	chmod +x "$tree/init"
-	(cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) >"$out.new"
-	mv "$out.new" "$out"
-	rm -rf "$tree"
-}
+# Everything a guest needs beside tmem.ko, in the order that modprobe gives.
+qemu_modules='virtio_pci virtio_blk 9pnet_virtio 9p'
 
-# Newer kernels' modules are compressed, which busybox's insmod does not undo.
-qemu_module() {
+# The device's: one for control, one a queue.
+qemu_vectors=3
+
+# What a stock kernel needs of memory more than User-mode Linux does, in MiB.
+qemu_overhead() {
 	case $1 in
-	*.xz) xz -dc "$1" >"$2" ;;
-	*.zst) zstd -qdc "$1" >"$2" ;;
-	*) cp "$1" "$2" ;;
+	5.10) echo 64 ;;
+	6.1) echo 64 ;;
+	6.12) echo 80 ;;
+	*) echo 96 ;;
 	esac
 }
 
-# qemu_start LOG VERSION INITRAMFS MEGABYTES [QEMU-OPTION...]
-#
-# Start a guest in the background; its console goes to LOG, its pid to qemu_pid,
-# its monitor to LOG.monitor.
-qemu_start() {
-	local log=$1 version=$2 initrd=$3 mem=$4
-	shift 4
-	: >"$log"
-	qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
-		-accel tcg,thread=multi -cpu max,la57=off,cx16=off -m "$mem" \
-		-kernel "$(stock_image "$version")" -initrd "$initrd" \
-		-append 'console=ttyS0 panic=-1 quiet' \
-		-serial "file:$log" -monitor "unix:$log.monitor,server,nowait" "$@" \
-		>"$log.qemu" 2>&1 </dev/null &
-	# shellcheck disable=SC2034 # for whoever sources this
-	qemu_pid=$!
+# Put a version's modules into TREE/modules, numbered.  Newer kernels' are
+# compressed, which their loaders need not be able to undo.
+qemu_modules_add() {
+	local tree=$1 version=$2 ko n=0 list to
+	# shellcheck disable=SC2086 # a list of names
+	list=$(stock_modules "$version" $qemu_modules) || return
+	mkdir -p "$tree/modules"
+	for ko in $list; do
+		n=$((n + 1))
+		to=$(printf '%s/modules/%02d.ko' "$tree" "$n")
+		case $ko in
+		*.xz) xz -dc "$ko" >"$to" ;;
+		*.zst) zstd -qdc "$ko" >"$to" ;;
+		*) cp "$ko" "$to" ;;
+		esac
+	done
 }
 
-# qemu_wait PID LOG SECONDS: 0 if the script ended with 0 within that time.  The
-# guest is gone afterwards in any case.
-qemu_wait() {
-	local pid=$1 log=$2 deadline=$((SECONDS + $3))
-	while kill -0 "$pid" 2>/dev/null; do
-		if [ $SECONDS -ge "$deadline" ]; then
-			echo "guest: no end within $3 s" >>"$log"
-			kill -9 "$pid"
-			break
-		fi
-		sleep 0.2
-	done
-	wait "$pid" 2>/dev/null
-	grep -q '^guest: test ended with 0' "$log"
+# What a guest's script can use that differs from User-mode Linux.
+qemu_prelude() {
+	cat <<-'EOF'
+	driver=/sys/bus/pci/drivers/tmem
+	device() { basename "$(dirname "$(grep -l 0x1110 /sys/bus/pci/devices/*/device)")"; }
+	EOF
+}
+
+# qemu_command NAME VERSION MEGABYTES WORK: the command, into the array vm.  Files are
+# those that lib.sh names; the monitor is WORK/NAME.monitor.
+qemu_command() {
+	local name=$1 version=$2 memory=$3 work=$4
+	# shellcheck disable=SC2034 # lib.sh's
+	vm=(qemu-system-x86_64 -name "$name" -nodefaults -no-user-config -display none
+		-machine q35 -accel tcg,thread=multi -cpu max,la57=off,cx16=off -smp 1,maxcpus=2
+		-m $((memory + $(qemu_overhead "$version")))
+		-kernel "$(stock_image "$version")" -initrd "$work/$name.gz"
+		-append "console=ttyS0 quiet panic=-1 share9p=host" -serial stdio
+		-monitor "unix:$work/$name.monitor,server,nowait"
+		-drive "file=$work/$name.disk,format=raw,if=virtio,cache=unsafe"
+		-virtfs "local,path=$work/share,mount_tag=host,security_model=none"
+		-chardev "socket,id=tmem,path=$work/run/$name.sock"
+		-device "ivshmem-doorbell,vectors=$qemu_vectors,chardev=tmem")
 }

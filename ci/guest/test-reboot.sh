@@ -11,8 +11,6 @@ tmemd_start --guest one
 
 # 200 pages in the device, compared; skip the header sector.
 guest_start one 64M 180 "$(script one <<'EOS'
-driver=/sys/bus/virtio/drivers/tmem
-device() { basename /sys/bus/virtio/devices/virtio*; }
 fill() { dd if=/bin/busybox of=/dev/tmemswap0 bs=4k seek=1 count=200 oflag=direct 2>/dev/null; }
 same() {
 	echo 3 >/proc/sys/vm/drop_caches

@@ -10,7 +10,7 @@ cat >"$work/tmemd.conf" <<'EOS'
 [guest one]
 persistent-max = 16M
 EOS
-tmemd_start --config "$work/tmemd.conf"
+tmemd_start --config "$work/tmemd.conf" --guest one
 
 guest_start one 64M 180 "$(script one <<'EOS'
 insmod /tmem.ko swap_backing=/dev/ubda || exit 10
