@@ -89,6 +89,7 @@ static const struct {
 	COUNTER(bytes_physical),
 	COUNTER(pages_same_filled),
 	COUNTER(pages_raw),
+	COUNTER(pages_deduped),
 	COUNTER(puts),
 	COUNTER(puts_ok),
 	COUNTER(dup_puts),

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "dedup.h"
 #include "op.h"
 #include "share.h"
 
@@ -48,10 +49,10 @@ unsigned tmem_frame_detach_locked(struct tmem_store *s, uint32_t frame)
 }
 
 /*
- * Hand the page in a slot to fn under its stripe.  What is read of the slot may
- * be stale or in change: it only says where to look; the index decides.
+ * What is read of the slot may be stale or in change: it only says where to
+ * look; the index decides.
  */
-static bool page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn)
+bool tmem_page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn, void *arg)
 {
 	struct tmem_slot *slot = tmem_slot(t, h);
 	uint32_t number, index, home;
@@ -75,7 +76,7 @@ static bool page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn)
 	if (atomic_load_explicit(&o->home, memory_order_relaxed) == home &&
 	    tmem_pool_at(t, home / TMEM_STRIPES) == p &&
 	    tmem_page_find_handle_locked(t, number, index, h, &e))
-		gone = fn(p, s, &e);
+		gone = fn(p, s, &e, arg);
 	tmem_unlock(&s->lock);
 	return gone;
 }
@@ -119,8 +120,11 @@ bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem
 	unsigned count = 0, i;
 
 	for (i = 0; i < slots; i++) {
-		if (!page_visit(s->client->host, tmem_handle_of(frame, i), fn))
+		tmem_handle h = tmem_handle_of(frame, i);
+
+		if (!tmem_page_visit(s->client->host, h, fn, NULL))
 			continue;
+		tmem_dedup_evict(s->client->host, h);
 		killed[i / 64] |= 1ull << (i % 64);
 		count++;
 	}
@@ -131,8 +135,9 @@ bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem
 	return true;
 }
 
-static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e)
+static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e, void *arg)
 {
+	(void)arg;
 	tmem_op_unlink_locked(p, s, e);
 	s->count.evicted_pages++;
 	return true;

@@ -20,10 +20,14 @@ void tmem_age_remove_locked(struct tmem_store *s, uint32_t frame);
 unsigned tmem_frame_detach_locked(struct tmem_store *s, uint32_t frame);
 
 /*
- * What to do with a page of a detached frame, its stripe held.  True: the page
- * is out of its slot, which is killed and reserved.
+ * What to do with a page, its stripe held.  True: the page is out of its slot,
+ * which is killed and reserved.
  */
-typedef bool (*tmem_page_fn)(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e);
+typedef bool (*tmem_page_fn)(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e,
+			     void *arg);
+
+/* Hand the page in a slot, if one lives there, to fn; fn's answer. */
+bool tmem_page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn, void *arg);
 
 /*
  * Visit all pages of a detached frame; *pages: those that went.  True: the frame
@@ -32,12 +36,6 @@ typedef bool (*tmem_page_fn)(struct tmem_pool *p, struct tmem_stripe *s, struct 
  */
 bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem_page_fn fn,
 		      uint64_t *pages);
-
-/*
- * Reserve room for size bytes in a frame there is; no frame is taken and none
- * evicted, so stripes may be held.  0: no hole is large enough.
- */
-tmem_handle tmem_store_hole(struct tmem_store *s, uint32_t size);
 
 /* The slot is reserved, its frame about to be empty: only count. */
 void tmem_slot_forget_locked(struct tmem_store *s, tmem_handle h);

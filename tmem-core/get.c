@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "dedup.h"
 #include "op.h"
 #include "store.h"
 
@@ -25,6 +26,29 @@ static void refill(void *page, const unsigned char *data)
 	memcpy(&word, data, sizeof(word));
 	for (i = 0; i < TMEM_PAGE_SIZE / sizeof(word); i++)
 		memcpy(&out[i], &word, sizeof(word));
+}
+
+static int unpack_data(struct tmem_ctx *ctx, uint32_t info, const unsigned char *data, void *page)
+{
+	uint32_t type = tmem_info_type(info);
+
+	if (type != TMEM_TYPE_RAW)
+		return tmem_codecs[type - TMEM_TYPE_CODEC].decompress(ctx, data, tmem_info_size(info),
+								      page);
+	memcpy(page, data, TMEM_PAGE_SIZE);
+	return 0;
+}
+
+/* The page has a name only: its data is the owner's, named by its own checksum. */
+static int unpack_ref(struct tmem_ctx *ctx, const unsigned char *data, void *page)
+{
+	uint64_t name;
+	uint32_t info;
+	int err;
+
+	memcpy(&name, data, sizeof(name));
+	err = tmem_dedup_read(ctx->host, name, ctx->copy, &info);
+	return err ? err : unpack_data(ctx, info, ctx->copy, page);
 }
 
 /* Check the data of a page against its slot and unpack it. */
@@ -39,11 +63,10 @@ static int unpack(struct tmem_ctx *ctx, const struct tmem_page *p, const unsigne
 	case TMEM_TYPE_SAME:
 		refill(page, data);
 		return 0;
-	case TMEM_TYPE_RAW:
-		memcpy(page, data, TMEM_PAGE_SIZE);
-		return 0;
+	case TMEM_TYPE_REF:
+		return unpack_ref(ctx, data, page);
 	default:
-		return tmem_codecs[type - TMEM_TYPE_CODEC].decompress(ctx, data, size, page);
+		return unpack_data(ctx, p->info, data, page);
 	}
 }
 
@@ -54,7 +77,8 @@ static bool sound(struct tmem *t, const struct tmem_entry *e, const struct tmem_
 
 	return tmem_page_is(t, p, e->number, index) &&
 	       (type != TMEM_TYPE_SAME || size == sizeof(uint64_t)) &&
-	       (type != TMEM_TYPE_RAW || size == TMEM_PAGE_SIZE) && type != TMEM_TYPE_REF;
+	       (type != TMEM_TYPE_RAW || size == TMEM_PAGE_SIZE) &&
+	       (type != TMEM_TYPE_REF || (size == sizeof(uint64_t) && t->names));
 }
 
 /*
@@ -86,12 +110,15 @@ static int fetch_locked(struct tmem_ctx *ctx, struct tmem_client *c, const struc
 	return good ? 0 : -EBADMSG;
 }
 
-/* A damaged page: an error if the guest relies on it, else a miss. */
-static int damaged(struct tmem_client *c, const struct tmem_where *w)
+/*
+ * A damaged page: an error if the guest relies on it, else a miss.  One whose
+ * owner was evicted under the get (-ENOENT) is a miss like any other.
+ */
+static int damaged(struct tmem_client *c, const struct tmem_where *w, int err)
 {
 	tmem_lock(&w->stripe->lock);
 	TMEM_COUNT(c, w, gets_ok, (uint64_t)-1);
-	TMEM_COUNT(c, w, damaged, 1);
+	TMEM_COUNT(c, w, damaged, err != -ENOENT);
 	tmem_unlock(&w->stripe->lock);
 	return tmem_where_kind(w) == TMEM_PERSISTENT ? -EBADMSG : -ENOENT;
 }
@@ -124,7 +151,7 @@ int tmem_get(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	if (take)
 		tmem_store_free(c->host, found.handle, w.mark);
 	if (err)
-		return damaged(c, &w);
+		return damaged(c, &w, err);
 	if (tag)
 		*tag = found.tag;
 	return 0;

@@ -8,6 +8,7 @@
 #include "arena.h"
 #include "client.h"
 #include "codec.h"
+#include "dedup.h"
 #include "share.h"
 #include "rebuild.h"
 #include "table.h"
@@ -57,6 +58,9 @@ int tmem_create(struct tmem **out, const struct tmem_config *config)
 	};
 	tmem_limits_set(t, &limits);
 	tables_init(t);
+	err = tmem_dedup_init(t);
+	if (err)
+		goto fail;
 	if (config->rebuild)
 		err = tmem_rebuild(t);
 	if (err)
@@ -74,6 +78,7 @@ void tmem_destroy(struct tmem *t)
 
 	if (!t)
 		return;
+	tmem_dedup_done(t);
 	tmem_pools_done(t);
 	tmem_clients_done(t);
 	for (id = 0; id < TMEM_TABLES; id++)

@@ -64,6 +64,7 @@ void tmem_count_add_locked(struct tmem *t, struct tmem_stripe *s, const struct t
 	n->bytes_stored += tmem_info_size(p->info);
 	n->bytes_physical += footprint(t, p);
 	n->pages_same_filled += tmem_info_type(p->info) == TMEM_TYPE_SAME;
+	n->pages_deduped += tmem_info_type(p->info) == TMEM_TYPE_REF;
 	if (tmem_info_type(p->info) == TMEM_TYPE_RAW) {
 		n->pages_raw++;
 		atomic_fetch_add_explicit(&owner(t, p)->raw_pages[kind_of(t, p)], 1,
@@ -79,6 +80,7 @@ void tmem_count_remove_locked(struct tmem *t, struct tmem_stripe *s, const struc
 	n->bytes_stored -= tmem_info_size(p->info);
 	n->bytes_physical -= footprint(t, p);
 	n->pages_same_filled -= tmem_info_type(p->info) == TMEM_TYPE_SAME;
+	n->pages_deduped -= tmem_info_type(p->info) == TMEM_TYPE_REF;
 	if (tmem_info_type(p->info) == TMEM_TYPE_RAW) {
 		n->pages_raw--;
 		atomic_fetch_sub_explicit(&owner(t, p)->raw_pages[kind_of(t, p)], 1,

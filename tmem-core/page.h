@@ -13,7 +13,7 @@ struct tmem_staged {
 	uint32_t size;
 	const void *data;
 	uint64_t sum;			/* of the data */
-	uint64_t word;			/* TMEM_TYPE_SAME: what data points to */
+	uint64_t word;			/* TMEM_TYPE_SAME, REF: what data points to */
 };
 
 /* What a live slot says, read once. */

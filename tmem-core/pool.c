@@ -282,7 +282,7 @@ static void retire_locked(struct tmem_client *c, struct tmem_pool *p)
 		return;
 	tmem_pool_count(p, &n);
 	n.pages = n.objects = n.bytes_stored = n.bytes_physical = 0;
-	n.pages_same_filled = n.pages_raw = 0;
+	n.pages_same_filled = n.pages_raw = n.pages_deduped = 0;
 	tmem_counters_add(&c->retired[p->spec.kind], &n);
 }
 

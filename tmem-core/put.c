@@ -12,9 +12,18 @@
 #include <string.h>
 
 #include "codec.h"
+#include "dedup.h"
 #include "op.h"
 #include "share.h"
 #include "store.h"
+
+/* What is put: name and equal are dedup's, see store_ref(). */
+struct tmem_put {
+	const struct tmem_staged *staged;
+	uint64_t tag;
+	uint64_t name;				/* 0: not shared */
+	const struct tmem_staged *equal;	/* staged refers to data equal to this */
+};
 
 #define COMPRESSED_MAX	(TMEM_PAGE_SIZE - TMEM_PAGE_SIZE / 8)	/* above: stored raw */
 #define RAW_SLACK	256u	/* pages a client may always store raw */
@@ -110,27 +119,51 @@ static int object_get_locked(const struct tmem_where *w, uint32_t *number)
 	return err;
 }
 
+/*
+ * Make the page in h exist.  One that refers to data of another (equal) must
+ * join its referrers: -ESTALE if that data has gone meanwhile.
+ */
+static int appear_locked(const struct tmem_where *w, const struct tmem_put *put, tmem_handle h,
+			 uint32_t number, uint32_t seq)
+{
+	struct tmem *t = w->pool->host;
+
+	tmem_page_commit(t, h, put->staged, number, w->index, put->tag, seq);
+	if (!put->name)
+		return 0;
+	if (!put->equal) {
+		tmem_dedup_add(t, put->name, h);
+		return 0;
+	}
+	if (tmem_dedup_join(t, put->name, put->equal, h))
+		return 0;
+	tmem_page_kill(t, h);
+	return -ESTALE;
+}
+
 /* The page is in place: let it be.  *old: the slot to free, or 0. */
-static void publish_locked(struct tmem_client *c, const struct tmem_where *w,
-			   struct tmem_entry *e, bool found, const struct tmem_staged *s,
-			   tmem_handle h, uint64_t tag, tmem_handle *old)
+static int publish_locked(struct tmem_client *c, const struct tmem_where *w, struct tmem_entry *e,
+			  bool found, const struct tmem_put *put, tmem_handle h, tmem_handle *old)
 {
 	struct tmem *t = w->pool->host;
 	struct tmem_page page, before;
 	uint32_t seq = 0;
+	int err;
 
 	if (found) {
 		tmem_page_read(t, e->handle, &before);
 		seq = tmem_info_seq(before.info) + 1;
 	}
-	tmem_page_commit(t, h, s, e->number, w->index, tag, seq);
+	err = appear_locked(w, put, h, e->number, seq);
+	if (err)
+		return err;
 	tmem_page_read(t, h, &page);
 	tmem_count_add_locked(t, w->stripe, &page);
 	TMEM_COUNT(c, w, puts, 1);
 	TMEM_COUNT(c, w, puts_ok, 1);
 	if (!found) {
 		tmem_page_insert_locked(t, tmem_object(t, e->number), w->index, h);
-		return;
+		return 0;
 	}
 	*old = e->handle;
 	tmem_page_replace_locked(e, h);
@@ -138,10 +171,11 @@ static void publish_locked(struct tmem_client *c, const struct tmem_where *w,
 	tmem_count_remove_locked(t, w->stripe, &before);
 	TMEM_COUNT(c, w, dup_puts, 1);
 	TMEM_COUNT(c, w, dup_puts_replaced, 1);
+	return 0;
 }
 
 static int commit(struct tmem_client *c, unsigned id, const struct tmem_where *w,
-		  const struct tmem_staged *s, tmem_handle h, uint64_t tag)
+		  const struct tmem_put *put, tmem_handle h)
 {
 	struct tmem *t = c->host;
 	tmem_handle old = 0;
@@ -155,7 +189,9 @@ static int commit(struct tmem_client *c, unsigned id, const struct tmem_where *w
 		found = tmem_op_find_locked(w, &e);
 		err = found ? 0 : object_get_locked(w, &e.number);
 		if (!err)
-			publish_locked(c, w, &e, found, s, h, tag, &old);
+			err = publish_locked(c, w, &e, found, put, h, &old);
+		if (err == -ESTALE && !found && !tmem_object(t, e.number)->count)
+			tmem_object_drop_locked(w->pool, w->stripe, e.number);
 		tmem_unlock(&w->stripe->lock);
 		if (err == -EAGAIN)
 			err = tmem_table_grow(t, TMEM_TABLE_OBJECT, w->hash) ? : -EAGAIN;
@@ -163,6 +199,39 @@ static int commit(struct tmem_client *c, unsigned id, const struct tmem_where *w
 	if (old)
 		tmem_store_free(t, old, 0);
 	return err;
+}
+
+/* Place and commit; on error nothing is left behind. */
+static int store(struct tmem_client *c, unsigned id, const struct tmem_where *w,
+		 const struct tmem_put *put)
+{
+	tmem_handle h;
+	int err = place(c, tmem_where_kind(w), put->staged, w->mark, &h);
+
+	if (err)
+		return err;
+	err = commit(c, id, w, put, h);
+	if (err)
+		tmem_store_free_slot(c->host, h, 0);
+	return err;
+}
+
+/* Store a name in place of data that is there already.  -ESTALE: it is not. */
+static int store_ref(struct tmem_client *c, unsigned id, const struct tmem_where *w,
+		     const struct tmem_put *put)
+{
+	struct tmem_staged ref = {
+		.type = TMEM_TYPE_REF, .size = sizeof(ref.word), .data = &ref.word, .word = put->name,
+	};
+	struct tmem_put as_ref = {
+		.staged = &ref, .tag = put->tag, .name = put->name, .equal = put->staged,
+	};
+
+	if (!put->name || put->staged->size <= ref.size ||
+	    !tmem_dedup_known(c->host, put->name, put->staged))
+		return -ESTALE;
+	ref.sum = tmem_data_sum(ref.data, ref.size);
+	return store(c, id, w, &as_ref);
 }
 
 static void count_refusal(struct tmem_client *c, const struct tmem_where *w, int err)
@@ -206,10 +275,10 @@ int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	     const struct tmem_key *key, const void *page, uint64_t tag)
 {
 	struct tmem_staged staged;
+	struct tmem_put put = { .staged = &staged, .tag = tag };
 	struct tmem_where w;
 	struct tmem_pool *p;
 	enum tmem_kind kind;
-	tmem_handle h;
 	int err;
 
 	if (!ctx || !key || !page)
@@ -224,16 +293,16 @@ int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	err = admit(c, kind);
 	if (!err)
 		err = stage(ctx, c, kind, page, &staged);
-	if (!err)
-		err = place(c, kind, &staged, w.mark, &h);
 	if (err)
 		return put_refuse(c, id, &w, err);
-	err = commit(c, id, &w, &staged, h, tag);
-	if (!err) {
-		if (kind == TMEM_PERSISTENT)
-			tmem_store_tidy(c);
-		return 0;
-	}
-	tmem_store_free(c->host, h, 0);
-	return put_refuse(c, id, &w, err);
+	if (kind == TMEM_EPHEMERAL)
+		put.name = tmem_dedup_name(c, &staged);
+	err = store_ref(c, id, &w, &put);
+	if (err == -ESTALE)
+		err = store(c, id, &w, &put);
+	if (err)
+		return put_refuse(c, id, &w, err);
+	if (kind == TMEM_PERSISTENT)
+		tmem_store_tidy(c);
+	return 0;
 }

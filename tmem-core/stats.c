@@ -71,6 +71,7 @@ static void keep_held(struct tmem_counters *n)
 		.objects = n->objects, .objects_max = n->objects_max,
 		.bytes_stored = n->bytes_stored,
 		.pages_same_filled = n->pages_same_filled, .pages_raw = n->pages_raw,
+		.pages_deduped = n->pages_deduped,
 	};
 }
 

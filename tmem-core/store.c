@@ -15,6 +15,7 @@
 
 #include <errno.h>
 
+#include "dedup.h"
 #include "evict.h"
 #include "ghost.h"
 #include "share.h"
@@ -284,6 +285,12 @@ void tmem_slot_free_locked(struct tmem_store *s, tmem_handle h)
 }
 
 void tmem_store_free(struct tmem *t, tmem_handle h, uint32_t mark)
+{
+	if (tmem_dedup_release(t, h))
+		tmem_store_free_slot(t, h, mark);
+}
+
+void tmem_store_free_slot(struct tmem *t, tmem_handle h, uint32_t mark)
 {
 	uint32_t frame = tmem_handle_frame(h);
 	struct tmem_frame *f = tmem_frame(t, frame);

@@ -22,10 +22,20 @@ int tmem_store_alloc(struct tmem_client *c, enum tmem_kind kind, uint32_t size, 
 		     tmem_handle *h);
 
 /*
- * Free a reserved slot, whoever's it is.  mark: of a key that was taken out and
- * may come back, or 0.
+ * Reserve room for size bytes in a frame there is; no frame is taken and none
+ * evicted, so stripes may be held.  0: no hole is large enough.
+ */
+tmem_handle tmem_store_hole(struct tmem_store *s, uint32_t size);
+
+/*
+ * Free a reserved slot, whoever's it is; data that others share stays with one
+ * of them.  mark: of a key that was taken out and may come back, or 0.  No
+ * stripe is held.
  */
 void tmem_store_free(struct tmem *t, tmem_handle h, uint32_t mark);
+
+/* The same for a slot whose data nobody shares; stripes may be held. */
+void tmem_store_free_slot(struct tmem *t, tmem_handle h, uint32_t mark);
 
 /*
  * Empty the client's oldest ephemeral frame.  The frame is the caller's, no

@@ -228,6 +228,7 @@ struct tmem_counters {
 	uint64_t bytes_stored;			/* compressed bytes of the pages held */
 	uint64_t bytes_physical;		/* arena bytes charged for them */
 	uint64_t pages_same_filled, pages_raw;	/* of pages */
+	uint64_t pages_deduped;			/* of pages: their data is another's */
 	uint64_t puts, puts_ok;
 	uint64_t dup_puts, dup_puts_replaced;	/* the key held a page; put succeeded */
 	uint64_t puts_refused_quota, puts_refused_pressure, puts_refused_frozen;

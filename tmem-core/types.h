@@ -16,7 +16,7 @@
  *   tmem.permits	permission records
  *   tmem.lock		names, shared pools, host limits, structures for reuse
  *   tmem_stripe.lock	objects whose id hashes here, their pages, counters
- *   tmem_dedup_stripe.lock	contents known by hash
+ *   tmem_names.lock	data known by name, who refers to it
  *   tmem_shard.lock	free records of a table
  *   tmem_store.lock	frames of one client and kind: chunk maps, lists, slots
  *   tmem_arena.lock	free frames
@@ -104,7 +104,7 @@ enum tmem_type {
 	TMEM_TYPE_SAME,			/* data: the 8 bytes it repeats */
 	TMEM_TYPE_RAW,
 	TMEM_TYPE_CODEC,		/* + enum tmem_codec */
-	TMEM_TYPE_REF = TMEM_TYPE_CODEC + TMEM_CODECS,	/* data: struct tmem_ref */
+	TMEM_TYPE_REF = TMEM_TYPE_CODEC + TMEM_CODECS,	/* data: a name, see dedup.c */
 	TMEM_TYPES
 };
 static_assert(TMEM_TYPES <= 8, "three bits");
@@ -408,6 +408,7 @@ struct tmem {
 	uint64_t seed;
 	bool two;
 	enum tmem_dedup dedup;
+	struct tmem_names *names;		/* data by content; NULL: dedup is off */
 	struct tmem_table table[TMEM_TABLES];
 
 	_Atomic uint64_t target;		/* frames */

@@ -60,6 +60,7 @@ static void check_object_locked(struct tmem_pool *p, uint32_t number, struct tme
 		sum->bytes_physical += tmem_footprint(t, kind, tmem_info_size(page.info));
 		sum->pages_same_filled += tmem_info_type(page.info) == TMEM_TYPE_SAME;
 		sum->pages_raw += tmem_info_type(page.info) == TMEM_TYPE_RAW;
+		sum->pages_deduped += tmem_info_type(page.info) == TMEM_TYPE_REF;
 	}
 	check(r, n == o->count, "object %u: %u entries, count %u", number, n, o->count);
 	sum->pages += n;
@@ -82,7 +83,8 @@ static void check_stripe(struct tmem_pool *p, struct tmem_stripe *s, struct repo
 	check(r, sum.bytes_stored == s->count.bytes_stored &&
 		 sum.bytes_physical == s->count.bytes_physical &&
 		 sum.pages_same_filled == s->count.pages_same_filled &&
-		 sum.pages_raw == s->count.pages_raw,
+		 sum.pages_raw == s->count.pages_raw &&
+		 sum.pages_deduped == s->count.pages_deduped,
 	      "pool %u: bytes or kinds of pages miscounted", p->number);
 	tmem_unlock(&s->lock);
 }

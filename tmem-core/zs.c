@@ -52,7 +52,8 @@ static uint32_t loosest_locked(const struct tmem_store *s)
 	return best;
 }
 
-static bool page_move(struct tmem_pool *p, struct tmem_stripe *stripe, struct tmem_entry *e)
+static bool page_move(struct tmem_pool *p, struct tmem_stripe *stripe, struct tmem_entry *e,
+		      void *arg)
 {
 	struct tmem *t = p->host;
 	struct tmem_client *c = tmem_frame_client(t, tmem_handle_frame(e->handle));
@@ -61,6 +62,7 @@ static bool page_move(struct tmem_pool *p, struct tmem_stripe *stripe, struct tm
 	struct tmem_page page;
 
 	(void)stripe;
+	(void)arg;
 	tmem_page_read(t, from, &page);
 	if (!tmem_page_is(t, &page, e->number, page.index))
 		return false;

@@ -212,7 +212,7 @@ static void assert_keys(json_t *object, const char *expected)
 }
 
 #define COUNTERS "pages pages_max objects objects_max bytes_stored bytes_physical "		\
-	"pages_same_filled pages_raw puts puts_ok dup_puts dup_puts_replaced "			\
+	"pages_same_filled pages_raw pages_deduped puts puts_ok dup_puts dup_puts_replaced "	\
 	"puts_refused_quota puts_refused_pressure puts_refused_frozen "				\
 	"puts_refused_incompressible puts_failed_nomem put_to_flush gets gets_ok "		\
 	"flushes flushes_found object_flushes object_flushes_found evicted_pages damaged"

@@ -269,6 +269,41 @@ static void test_shared_pool(void **state)
 	host_close(&h);
 }
 
+/* Equal pages take one page's room; each comes back under its own key and tag. */
+static void test_dedup(void **state)
+{
+	struct tmem_config config = { .arena_max = ARENA, .dedup = TMEM_DEDUP_HOST };
+	struct tmem_client_info info;
+	struct tmem_client *other;
+	struct host h;
+	uint32_t n;
+
+	(void)state;
+	h.fd = config.arena_fd = memfd_create("arena", MFD_CLOEXEC);
+	assert_int_equal(tmem_create(&h.t, &config), 0);
+	assert_int_equal(tmem_ctx_create(h.t, &h.ctx), 0);
+	assert_int_equal(tmem_client_create(h.t, "other", &other), 0);
+	assert_int_equal(tmem_client_create(h.t, "guest", &h.c), 0);
+	pool(&h, 0, TMEM_EPHEMERAL);
+	for (n = 0; n < 200; n++)
+		assert_int_equal(put(&h, 0, n, 49), 0);
+	tmem_client_info(h.c, &info);
+	assert_int_equal(info.kind[TMEM_EPHEMERAL].pages, 200);
+	assert_int_equal(info.kind[TMEM_EPHEMERAL].pages_deduped, 199);
+	h.c = other;
+	pool(&h, 0, TMEM_EPHEMERAL);
+	assert_int_equal(put(&h, 0, 0, 49), 0);
+	tmem_client_info(h.c, &info);
+	assert_int_equal(info.kind[TMEM_EPHEMERAL].pages_deduped, 1);
+	valid(&h);
+	/* The owner goes, and its data with it to who refers to it. */
+	tmem_client_destroy(tmem_client_find(h.t, "guest"));
+	tmem_client_info(h.c, &info);
+	assert_int_equal(info.kind[TMEM_EPHEMERAL].pages_deduped, 0);
+	assert_int_equal(get(&h, 0, 0, 49), 0);
+	host_close(&h);
+}
+
 /* Another process's view of the same arena: all that was held, nothing flushed. */
 static void test_rebuild(void **state)
 {
@@ -338,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_eviction_and_reclaim),
 		cmocka_unit_test(test_shared_pool),
+		cmocka_unit_test(test_dedup),
 		cmocka_unit_test(test_rebuild),
 		cmocka_unit_test(test_rebuild_refused),
 	};
