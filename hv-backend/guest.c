@@ -466,7 +466,7 @@ void guest_destroy(struct guest *g)
 	vmm_forget(g);
 	kit_drop(g);
 	/*
-	 * Every ring is stopped and forgotten by its worker, and no new one can come
+	 * Every ring is stopped and let go of by its worker, and no new one can come
 	 * without a listener: nobody is inside a call with the client.
 	 */
 	queue_set_fini(&g->set);

@@ -75,8 +75,7 @@ static void rings_stop(struct ivshmem *v)
 	for (unsigned i = 0; i < v->set->count; i++) {
 		struct queue *q = &v->set->queue[i];
 
-		queue_stop(q);
-		worker_forget(q->worker, q);
+		worker_stop(q->worker, q);
 	}
 	v->running = false;
 }
@@ -202,7 +201,7 @@ static void doorbells_forget(struct ivshmem *v)
 		struct queue *q = &v->set->queue[i];
 
 		worker_unwatch(q->worker, v->region->to_host[1 + i]);
-		worker_forget(q->worker, q);
+		worker_stop(q->worker, q);
 		queue_call_set(q, -1);
 	}
 }

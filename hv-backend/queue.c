@@ -64,10 +64,10 @@ static void queue_interrupt_locked(struct queue *q)
 	if (!q->running || !ring_interrupt_due(&q->ring) || q->call < 0)
 		return;
 	/* A full pipe, socket or counter has an interrupt in it already: nothing is lost. */
-	do {
-		n = write(q->call, &one, sizeof(one));
-	} while (n < 0 && errno == EINTR);
+	n = write(q->call, &one, sizeof(one));
 	atomic_fetch_add_explicit(&q->interrupts, 1, memory_order_relaxed);
+	if (n < 0 && errno == EINTR)
+		queue_fail_locked(q, "interrupt descriptor blocks");
 }
 
 /* ---- serving ------------------------------------------------------------ */

@@ -8,7 +8,8 @@
  *          and all of them to change the memory table.  A barrier operation is
  *          served by its own worker with all locks held.
  * Must not: block: an interrupt is one write to a descriptor that is made not
- *          to block; nothing else here is a system call.
+ *          to block, and ends with the worker's alarm if it does; nothing else
+ *          here is a system call.
  *
  * Lock order, everywhere in the data plane:
  *
@@ -79,7 +80,7 @@ struct queue_set {
 void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
 		    struct tmem_client *client, void (*failed)(void *arg), void *arg);
 
-/* Every queue must be stopped and forgotten by its worker. */
+/* Every queue must be stopped. */
 void queue_set_fini(struct queue_set *set);
 
 /* ---- control thread ----------------------------------------------------- */
@@ -89,13 +90,6 @@ void queue_set_fini(struct queue_set *set);
  * guest memory.
  */
 int queue_start(struct queue *q, const struct queue_place *place, uint64_t features);
-
-/*
- * Stop a ring: what is parked on it is completed, its last interrupt sent.
- * Returns the index of the next request it would have taken; also for a queue
- * that is not running.
- */
-uint16_t queue_stop(struct queue *q);
 
 /* Send interrupts to fd (-1: nowhere) from now on; returns the one before. */
 int queue_call_set(struct queue *q, int fd);
@@ -117,6 +111,13 @@ unsigned queue_set_running(struct queue_set *set);
 
 /* Serve at most budget requests; returns how many. */
 unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget);
+
+/*
+ * Stop a ring: what is parked on it is completed, its last interrupt sent.
+ * Returns the index of the next request it would have taken; also for a queue
+ * that is not running.  The control thread asks for it by worker_stop().
+ */
+uint16_t queue_stop(struct queue *q);
 
 /* Before sleep: ask for a kick.  True if there is work already. */
 bool queue_kick_want(struct queue *q);

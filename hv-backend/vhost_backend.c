@@ -147,8 +147,7 @@ static void vring_stop(struct vhost_backend *v, struct vring *r)
 
 	if (!r->running)
 		return;
-	r->base = queue_stop(q);
-	worker_forget(q->worker, q);
+	r->base = worker_stop(q->worker, q);
 	r->running = false;
 }
 
@@ -196,10 +195,16 @@ static void vring_call_drop(struct vhost_backend *v, struct vring *r)
 	fd_close(&old);
 }
 
+/*
+ * Kicks end before the worker lets go of the queue, running or not: the other
+ * way round a late kick would make it active again.
+ */
 static void vring_reset(struct vhost_backend *v, struct vring *r)
 {
-	vring_stop(v, r);
+	struct queue *q = queue_of(v, r);
+
 	vring_kick_drop(v, r);
+	worker_stop(q->worker, q);
 	vring_call_drop(v, r);
 	*r = (struct vring){ .kick = -1 };
 }
@@ -431,15 +436,20 @@ static struct vring *vring_of_fd(struct vhost_backend *v, const struct message *
 
 /*
  * Descriptors that workers watch and write: an eventfd (an inode of no type), a
- * pipe or a socket (User-mode Linux's interrupts).  Anything else may do more
- * than pass a signal on.
+ * pipe, or a socket between processes of this machine (User-mode Linux's
+ * interrupts).  Anything else may do more than pass a signal on.
  */
 static bool fd_is_signal(int fd)
 {
 	struct stat st;
+	int domain = -1;
+	socklen_t len = sizeof(domain);
 
-	return fstat(fd, &st) == 0 &&
-	       (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || !(st.st_mode & S_IFMT));
+	if (fstat(fd, &st) < 0)
+		return false;
+	if (!S_ISSOCK(st.st_mode))
+		return S_ISFIFO(st.st_mode) || !(st.st_mode & S_IFMT);
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
 /* Interrupts are written by a worker, which must not be made to wait. */

@@ -34,10 +34,14 @@
 #define LOST_NS		200000u		/* a turn of the spin that took longer lost the processor */
 #define POLLED_MS	1		/* between looks at queues without kicks */
 #define EVENTS		64
+#define ALARM_MS	100
+#define ALARM_SIGNAL	SIGURG		/* ignored by default, so never fatal */
 
+/* What the control thread asks for; result is the order's own. */
 struct order {
-	void (*fn)(struct worker *w, struct queue *q);
+	int (*fn)(struct worker *w, struct queue *q);
 	struct queue *q;
+	int result;
 };
 
 struct worker {
@@ -51,7 +55,9 @@ struct worker {
 	struct order order;		/* fn NULL: none */
 
 	/* The thread's own. */
-	bool stop;
+	bool end;
+	timer_t alarm;
+	bool alarmed;
 	struct queue *active;
 	unsigned polled;		/* of active */
 	struct spin spin;
@@ -87,27 +93,35 @@ static void count_ns(_Atomic uint64_t *total, uint64_t ns)
 
 static void order_take(struct worker *w)
 {
+	struct order o;
 	eventfd_t n;
 
 	eventfd_read(w->wake, &n);
 	pthread_mutex_lock(&w->lock);
-	if (w->order.fn) {
-		w->order.fn(w, w->order.q);
-		w->order.fn = NULL;
-		pthread_cond_signal(&w->done);
-	}
+	o = w->order;
+	pthread_mutex_unlock(&w->lock);
+	if (!o.fn)
+		return;
+	o.result = o.fn(w, o.q);
+	pthread_mutex_lock(&w->lock);
+	w->order = (struct order){ .result = o.result };
+	pthread_cond_signal(&w->done);
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void order_give(struct worker *w, void (*fn)(struct worker *w, struct queue *q),
-		       struct queue *q)
+static int order_give(struct worker *w, int (*fn)(struct worker *w, struct queue *q),
+		      struct queue *q)
 {
+	int result;
+
 	pthread_mutex_lock(&w->lock);
 	w->order = (struct order){ .fn = fn, .q = q };
 	eventfd_write(w->wake, 1);
 	while (w->order.fn)
 		pthread_cond_wait(&w->done, &w->lock);
+	result = w->order.result;
 	pthread_mutex_unlock(&w->lock);
+	return result;
 }
 
 static void active_add(struct worker *w, struct queue *q)
@@ -133,24 +147,72 @@ static void active_remove(struct worker *w, struct queue *q)
 	w->polled -= q->polled;
 }
 
-static void on_activate(struct worker *w, struct queue *q)
+static int on_activate(struct worker *w, struct queue *q)
 {
 	active_remove(w, q);
 	q->polled = false;
 	active_add(w, q);
+	return 0;
 }
 
-static void on_activate_polled(struct worker *w, struct queue *q)
+static int on_activate_polled(struct worker *w, struct queue *q)
 {
 	active_remove(w, q);
 	q->polled = true;
 	active_add(w, q);
+	return 0;
 }
 
-static void on_stop(struct worker *w, struct queue *q)
+static int on_stop(struct worker *w, struct queue *q)
+{
+	active_remove(w, q);
+	return queue_stop(q);
+}
+
+static int on_end(struct worker *w, struct queue *q)
 {
 	(void)q;
-	w->stop = true;
+	w->end = true;
+	return 0;
+}
+
+/* ---- the alarm ------------------------------------------------------------- */
+
+/*
+ * An interrupt descriptor is made not to block, but the VMM shares it and can
+ * make it block again, with its counter or pipe full.  So while a worker is
+ * awake a signal comes every ALARM_MS; its only effect is to end a write that
+ * waits (queue.c).  It is left on over short sleeps and turned off by the first
+ * sleep that it disturbs.
+ */
+static void alarm_set(struct worker *w, bool on)
+{
+	const struct timespec period = { .tv_nsec = on ? ALARM_MS * 1000000 : 0 };
+	const struct itimerspec t = { .it_interval = period, .it_value = period };
+
+	if (w->alarmed != on)
+		timer_settime(w->alarm, 0, &t, NULL);
+	w->alarmed = on;
+}
+
+static void alarm_signal(int sig)
+{
+	(void)sig;
+}
+
+/* On the worker's thread, which is the one to be disturbed. */
+static int on_alarm_create(struct worker *w, struct queue *q)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = ALARM_SIGNAL };
+	struct sigaction sa = { .sa_handler = alarm_signal };
+
+	(void)q;
+	ev._sigev_un._tid = gettid();
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(ALARM_SIGNAL, &sa, NULL) < 0 ||
+	    timer_create(CLOCK_MONOTONIC, &ev, &w->alarm) < 0)
+		return -errno;
+	return 0;
 }
 
 /* ---- the thread ----------------------------------------------------------- */
@@ -172,7 +234,10 @@ static void worker_look(struct worker *w, int timeout)
 		atomic_fetch_add_explicit(&q->kicks, 1, memory_order_relaxed);
 		active_add(w, q);
 	}
-	/* Last, so that no event of this batch names a queue that was forgotten. */
+	/* Disturbed by the alarm, in a sleep that is long enough to need none. */
+	if (n < 0 && timeout)
+		alarm_set(w, false);
+	/* Last, so that no event of this batch names a queue that was let go of. */
 	if (ordered)
 		order_take(w);
 }
@@ -203,7 +268,7 @@ static void worker_busy(struct worker *w)
 	uint64_t turn = now_ns(), looked = turn, budget = 0;
 	bool spinning = false;
 
-	while (!w->stop) {
+	while (!w->end) {
 		unsigned served = worker_round(w);
 		uint64_t now = now_ns();
 
@@ -247,6 +312,7 @@ static bool worker_settle(struct worker *w)
 
 static void worker_rouse(struct worker *w)
 {
+	alarm_set(w, w->active != NULL || w->alarmed);
 	for (struct queue *q = w->active; q; q = q->next_active)
 		queue_kick_spare(q);
 }
@@ -280,10 +346,10 @@ static void *worker_main(void *arg)
 	struct worker *w = arg;
 
 	w->work_end = now_ns();
-	while (!w->stop) {
+	while (!w->end) {
 		worker_rouse(w);
 		worker_busy(w);
-		if (!worker_settle(w) && !w->stop)
+		if (!worker_settle(w) && !w->end)
 			worker_sleep(w);
 	}
 	return NULL;
@@ -291,13 +357,14 @@ static void *worker_main(void *arg)
 
 /* ---- life ------------------------------------------------------------------ */
 
-/* The thread takes no signals but those its own accesses raise. */
+/* The thread takes no signals but its alarm and those its own accesses raise. */
 static int thread_start(struct worker *w)
 {
 	sigset_t all, old;
 	int err;
 
 	sigfillset(&all);
+	sigdelset(&all, ALARM_SIGNAL);
 	sigdelset(&all, SIGBUS);
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGILL);
@@ -345,9 +412,15 @@ int worker_create(struct worker **out, struct tmem *core, unsigned poll_us)
 	err = thread_start(w);
 	if (err)
 		goto no_thread;
+	err = order_give(w, on_alarm_create, NULL);
+	if (err)
+		goto no_alarm;
 	*out = w;
 	return 0;
 
+no_alarm:
+	order_give(w, on_end, NULL);
+	pthread_join(w->thread, NULL);
 no_thread:
 	tmem_ctx_destroy(w->session.ctx);
 no_ctx:
@@ -365,8 +438,9 @@ void worker_destroy(struct worker *w)
 {
 	if (!w)
 		return;
-	order_give(w, on_stop, NULL);
+	order_give(w, on_end, NULL);
 	pthread_join(w->thread, NULL);
+	timer_delete(w->alarm);
 	tmem_ctx_destroy(w->session.ctx);
 	close(w->wake);
 	close(w->epoll);
@@ -392,9 +466,9 @@ void worker_activate(struct worker *w, struct queue *q, bool polled)
 	order_give(w, polled ? on_activate_polled : on_activate, q);
 }
 
-void worker_forget(struct worker *w, struct queue *q)
+uint16_t worker_stop(struct worker *w, struct queue *q)
 {
-	order_give(w, active_remove, q);
+	return (uint16_t)order_give(w, on_stop, q);
 }
 
 void worker_info(struct worker *w, struct worker_info *info)

@@ -28,7 +28,7 @@ struct worker;
 /* Start a thread; poll_us bounds its spins.  -ENOMEM, or what the system said. */
 int  worker_create(struct worker **out, struct tmem *core, unsigned poll_us);
 
-/* Every queue must be forgotten. */
+/* Every queue must be stopped. */
 void worker_destroy(struct worker *w);
 
 /* Watch q's kicks; the descriptor stays the caller's.  -errno of epoll_ctl. */
@@ -41,8 +41,11 @@ void worker_unwatch(struct worker *w, int kick);
  */
 void worker_activate(struct worker *w, struct queue *q, bool polled);
 
-/* After this the worker has no pointer to q; its kicks are not watched any more. */
-void worker_forget(struct worker *w, struct queue *q);
+/*
+ * queue_stop() on q's worker, which alone writes interrupts.  After it the worker
+ * has no pointer to q; that its kicks are not watched any more is the caller's.
+ */
+uint16_t worker_stop(struct worker *w, struct queue *q);
 
 struct worker_info {
 	uint64_t spin_ns, busy_ns;	/* since it was started */

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <endian.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -106,6 +108,27 @@ static void test_dead_interrupts(void **state)
 }
 
 /* Memory is taken away from under rings that run. */
+/* The VMM shares the interrupt descriptor and makes a write to it wait for ever. */
+static void test_interrupt_that_blocks(void **state)
+{
+	struct front_key key = key_of(0, 1);
+	uint8_t page[TMEMP_PAGE_SIZE];
+	const uint64_t full = UINT64_MAX - 1;
+	struct victim v;
+
+	(void)state;
+	page_fill(page, 7);
+	victim_open(&v, &host, "deaf", true);
+	assert_int_equal(fcntl(v.q->call, F_SETFL, O_RDWR | O_NONBLOCK), 0);
+	while (read(v.q->call, &(uint64_t){ 0 }, sizeof(full)) > 0)
+		;
+	assert_int_equal(fcntl(v.q->call, F_SETFL, O_RDWR), 0);
+	assert_int_equal(write(v.q->call, &full, sizeof(full)), (ssize_t)sizeof(full));
+	*tmemp_used_event(v.q->avail, v.q->size) = htole16(v.q->used_idx);
+	assert_int_equal(front_put_post(v.q, &key, page, 0), 0);
+	victim_check_failed(&v, "interrupt descriptor blocks");
+}
+
 static void test_memory_removed(void **state)
 {
 	struct victim v;
@@ -226,11 +249,13 @@ static int after_each(void **state)
 
 static int setup(void **state)
 {
-	const char *guests[64] = { "bystander", "gone", "second", "call", "removed", "half" };
+	const char *guests[64] = {
+		"bystander", "gone", "second", "call", "deaf", "removed", "half",
+	};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(bad_messages) / sizeof(bad_messages[0]); i++)
-		guests[6 + i] = bad_messages[i].guest;
+		guests[7 + i] = bad_messages[i].guest;
 	if (hosting_start(&host, guests, NULL))
 		return -1;
 	return hosting_bystander_start(&host, "bystander");
@@ -250,6 +275,7 @@ int main(void)
 		guest_test(test_gone_in_mid_request),
 		guest_test(test_second_connection),
 		guest_test(test_dead_interrupts),
+		guest_test(test_interrupt_that_blocks),
 		guest_test(test_memory_removed),
 		guest_test(test_half_hearted),
 		guest_test(test_bad_messages),
