@@ -378,6 +378,40 @@ json_t *report_host(struct tmem *core, struct hv *hv)
 	return host(core, hv);
 }
 
+json_t *report_event(const struct event *e)
+{
+	json_t *o = json_object();
+
+	set_integer(&o, "number", e->number);
+	report_set(&o, "time_ms", json_integer(e->time_ms));
+	report_set(&o, "kind", json_string(event_kind_name(e->kind)));
+	report_set(&o, "guest", e->guest[0] ? json_string(e->guest) : json_null());
+	report_set(&o, "text", report_text(e->text));
+	return o;
+}
+
+json_t *report_pressure(const struct pressure_status *s)
+{
+	const struct policy_decision *d = &s->decision;
+	bool measured = d->reason != POLICY_OFF;
+	json_t *o = json_object();
+
+	report_set(&o, "reason", json_string(policy_reason_name(d->reason)));
+	report_set(&o, "domain", !measured ? json_null()
+			       : json_string(d->domain == POLICY_HOST ? "host" : "cgroup"));
+	report_set(&o, "available_bytes", measured ? integer(d->available) : json_null());
+	report_set(&o, "low_bytes", measured ? integer(d->low) : json_null());
+	report_set(&o, "high_bytes", measured ? integer(d->high) : json_null());
+	report_set(&o, "stalled", json_boolean(d->stalled));
+	set_integer(&o, "target_bytes", d->target);
+	report_set(&o, "accept_ephemeral", json_boolean(d->accept_ephemeral));
+	report_set(&o, "accept_persistent", json_boolean(d->accept_persistent));
+	set_integer(&o, "given_bytes", s->bytes_given);
+	set_integer(&o, "evicted_pages", s->pages_evicted);
+	set_integer(&o, "steps", s->steps);
+	return o;
+}
+
 json_t *report_reclaim(const struct tmem_reclaim_report *r)
 {
 	static const char *const stops[] = {

@@ -12,7 +12,9 @@
 
 #include <jansson.h>
 
+#include "events.h"
 #include "hv.h"
+#include "pressure.h"
 #include "tmem.h"
 
 #define REPORT_SCHEMA_VERSION	1
@@ -36,6 +38,8 @@ json_t *report_quota(const struct tmem_quota *q);
 
 json_t *report_host_summary(struct tmem *core);
 json_t *report_host(struct tmem *core, struct hv *hv);
+json_t *report_event(const struct event *e);
+json_t *report_pressure(const struct pressure_status *s);
 json_t *report_reclaim(const struct tmem_reclaim_report *r);
 
 #endif

@@ -366,7 +366,9 @@ static int guests_start(struct daemon *d)
 
 static int control_start(struct daemon *d)
 {
-	d->verbs = (struct verbs_host){ .core = d->core, .hv = d->hv };
+	d->verbs = (struct verbs_host){
+		.core = d->core, .hv = d->hv, .events = d->events, .pressure = d->pressure,
+	};
 	return control_create(&d->control, d->loop, d->config.control_socket, verbs_answer,
 			      &d->verbs);
 }

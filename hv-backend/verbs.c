@@ -21,7 +21,11 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "events.h"
+#include "explain.h"
 #include "log.h"
+#include "plan.h"
+#include "pressure.h"
 #include "report.h"
 #include "size.h"
 #include "tmemp.h"
@@ -123,6 +127,143 @@ static int verb_pools(struct call *c)
 	return 0;
 }
 
+/* ---- memory and reasons ------------------------------------------------ */
+
+struct plan {
+	struct plan_guest *guests;
+	size_t count;
+};
+
+static int plan_append(const struct hv_guest_info *g, void *arg)
+{
+	struct plan *p = arg;
+	struct tmem_client_info info;
+	struct plan_guest *more;
+
+	if (!g->client)
+		return 0;
+	more = reallocarray(p->guests, p->count + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	p->guests = more;
+	tmem_client_info(g->client, &info);
+	plan_guest_set(&p->guests[p->count++], &info);
+	return 0;
+}
+
+static uint64_t free_bytes(struct tmem *core)
+{
+	struct tmem_store_info *s = calloc(1, sizeof(*s));
+	uint64_t bytes = 0;
+
+	if (s) {
+		tmem_store_info(core, s);
+		bytes = s->frames_free * tmem_frame_size(core);
+	}
+	free(s);
+	return bytes;
+}
+
+static int verb_freeable(struct call *c)
+{
+	struct plan p = { .guests = NULL };
+	json_t *guests = json_array();
+	uint64_t unused = free_bytes(c->host->core), sum = unused;
+
+	if (hv_guest_each(c->host->hv, plan_append, &p)) {
+		json_decref(guests);
+		guests = NULL;
+	}
+	for (size_t i = 0; guests && i < p.count; i++) {
+		uint64_t bytes = plan_freeable(&p.guests[i]);
+
+		sum += bytes;
+		json_array_append_new(guests, json_pack("{s:s, s:o, s:o}", "guest",
+			p.guests[i].name, "freeable_bytes", report_bytes(bytes),
+			"ephemeral_bytes", report_bytes(p.guests[i].ephemeral)));
+	}
+	free(p.guests);
+	report_set(&c->answer, "guests", guests);
+	report_set(&c->answer, "unused_bytes", report_bytes(unused));
+	report_set(&c->answer, "freeable_bytes", report_bytes(sum));
+	return 0;
+}
+
+static int verb_events(struct call *c)
+{
+	json_t *after = json_object_get(c->request, "after"), *list = json_array();
+	const struct event *e;
+	uint64_t n = 0;
+
+	if (after && (!json_is_integer(after) || json_integer_value(after) < 0)) {
+		json_decref(list);
+		return fail(c, VERB_USAGE, "events: \"after\" is not a number, 0 or above");
+	}
+	if (after)
+		n = (uint64_t)json_integer_value(after);
+	for (; (e = events_next(c->host->events, n)); n = e->number)
+		json_array_append_new(list, report_event(e));
+	report_set(&c->answer, "events", list);
+	return 0;
+}
+
+struct rank_walk {
+	const char *name;
+	uint64_t share;
+	struct explain_rank rank;
+	json_t *words;
+};
+
+static uint64_t share_of(const struct hv_guest_info *g)
+{
+	struct tmem_client_info info = { .share_permille = 0 };
+
+	if (g->client)
+		tmem_client_info(g->client, &info);
+	return info.share_permille;
+}
+
+static int rank_count(const struct hv_guest_info *g, void *arg)
+{
+	struct rank_walk *w = arg;
+
+	w->rank.guests++;
+	if (share_of(g) > w->share)
+		w->rank.rank++;
+	return 0;
+}
+
+static int explain_one(const struct hv_guest_info *g, void *arg)
+{
+	struct rank_walk *w = arg;
+
+	if (strcmp(g->name, w->name))
+		return 0;
+	w->words = explain_guest(g, &w->rank);
+	return 1;
+}
+
+static int verb_explain(struct call *c)
+{
+	struct rank_walk w = { .name = c->guest, .rank = { .rank = 1 } };
+	struct pressure_status s;
+	struct tmem_client_info info;
+
+	if (c->client) {
+		tmem_client_info(c->client, &info);
+		w.share = info.share_permille;
+	}
+	if (c->guest) {
+		hv_guest_each(c->host->hv, rank_count, &w);
+		hv_guest_each(c->host->hv, explain_one, &w);
+		report_set(&c->answer, "guest", w.words);
+	}
+	pressure_status(c->host->pressure, &s);
+	report_set(&c->answer, "host", explain_host(&s));
+	report_set(&c->answer, "pressure", report_pressure(&s));
+	return 0;
+}
+
 static int verb_version(struct call *c)
 {
 	report_set(&c->answer, "version", json_string(TMEM_VERSION));
@@ -208,16 +349,47 @@ static int verb_flush(struct call *c)
 	return 0;
 }
 
+/* The same answer as a shrink's, of what would be lost by whom. */
+static int shrink_plan(struct call *c, uint64_t wanted)
+{
+	uint64_t unused = free_bytes(c->host->core), taken = unused < wanted ? unused : wanted;
+	uint64_t frame = tmem_frame_size(c->host->core);
+	struct plan p = { .guests = NULL };
+	json_t *from = json_array();
+
+	if (hv_guest_each(c->host->hv, plan_append, &p)) {
+		json_decref(from);
+		free(p.guests);
+		return fail(c, VERB_FAILED, "out of memory");
+	}
+	taken += plan_shrink(p.guests, p.count, frame, wanted - taken);
+	for (size_t i = 0; i < p.count; i++) {
+		if (p.guests[i].lost)
+			json_array_append_new(from, json_pack("{s:s, s:o}", "guest",
+				p.guests[i].name, "bytes", report_bytes(p.guests[i].lost)));
+	}
+	free(p.guests);
+	report_set(&c->answer, "bytes", report_bytes(taken));
+	report_set(&c->answer, "unused_bytes", report_bytes(unused < wanted ? unused : wanted));
+	report_set(&c->answer, "from", from);
+	return 0;
+}
+
 static int verb_shrink(struct call *c)
 {
 	json_t *bytes = json_object_get(c->request, "bytes");
+	json_t *dry_run = json_object_get(c->request, "dry_run");
 	uint64_t frame = tmem_frame_size(c->host->core);
 	struct tmem_reclaim_report *r;
 	uint64_t wanted;
 
 	if (!json_is_integer(bytes) || json_integer_value(bytes) <= 0)
 		return fail(c, VERB_USAGE, "shrink: \"bytes\" is not a number above 0");
+	if (dry_run && !json_is_boolean(dry_run))
+		return fail(c, VERB_USAGE, "shrink: \"dry_run\" is not true or false");
 	wanted = (uint64_t)json_integer_value(bytes);
+	if (json_is_true(dry_run))
+		return shrink_plan(c, wanted);
 	if (wanted > SHRINK_SLICE)
 		wanted = SHRINK_SLICE;
 	r = calloc(1, sizeof(*r));
@@ -244,7 +416,11 @@ static const struct verb verbs[] = {
 	  .run = verb_thaw },
 	{ .name = "flush", .arguments = { "guest" }, .guest_required = true, .changes = true,
 	  .run = verb_flush },
-	{ .name = "shrink", .arguments = { "bytes" }, .changes = true, .run = verb_shrink },
+	{ .name = "shrink", .arguments = { "bytes", "dry_run" }, .changes = true,
+	  .run = verb_shrink },
+	{ .name = "freeable", .run = verb_freeable },
+	{ .name = "explain", .arguments = { "guest" }, .run = verb_explain },
+	{ .name = "events", .arguments = { "after" }, .run = verb_events },
 };
 
 static const struct verb *verb_find(const char *name)
@@ -337,6 +513,9 @@ static void change_log(const struct call *c, const struct control_peer *peer)
 
 	log_info("control: uid %u, pid %d: %.400s: %s", peer->uid, peer->pid, text ? text : "?",
 		 c->code ? c->error : "done");
+	if (!c->code && !json_is_true(json_object_get(c->request, "dry_run")))
+		events_add(c->host->events, EVENT_CHANGE, c->guest, "uid %u: %.180s", peer->uid,
+			   text ? text : "?");
 	free(text);
 }
 

@@ -12,7 +12,9 @@
 #define HV_VERBS_H
 
 #include "control.h"
+#include "events.h"
 #include "hv.h"
+#include "pressure.h"
 #include "tmem.h"
 
 enum verb_code {
@@ -25,6 +27,8 @@ enum verb_code {
 struct verbs_host {
 	struct tmem *core;
 	struct hv *hv;
+	struct events *events;
+	struct pressure *pressure;
 };
 
 /* A control_fn; arg is a struct verbs_host. */

@@ -233,6 +233,20 @@ END
 say "a thousand idle connections shut nobody out" python3 "$work/idle.py" "$run/control.sock"
 say "still answers" expect 0 ctl list
 
+# ---- memory and reasons ---------------------------------------------------------
+
+say "freeable" expect 0 ctl freeable
+say "shrink --dry-run" expect 0 ctl shrink 1M --dry-run
+say "says what would be given back" said "would be given back"
+say "explain the host" expect 0 ctl explain
+say "names its sensors" said "Sensors: "
+say "explain a guest" expect 0 ctl explain a
+say "names its limits" said "Its limits: weight"
+say "explain of no guest" expect 4 ctl explain nobody
+say "events" expect 0 ctl events
+say "has the policy's first decision" said " pressure - the "
+say "and what was changed" said " change a uid "
+
 # ---- the configuration again, and the end --------------------------------------
 
 reread() {

@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct verbs_host host;
 static struct loop *loop;
+static struct sensors *sensors;
 static char dir[] = "/tmp/tmem-fuzz-XXXXXX";
 static char sockets[2][64];
 
@@ -35,6 +36,9 @@ static void require(int holds)
 static void host_stop(void)
 {
 	hv_destroy(host.hv);
+	pressure_destroy(host.pressure);
+	events_destroy(host.events);
+	sensors_close(sensors);
 	tmem_destroy(host.core);
 	loop_destroy(loop);
 	rmdir(dir);
@@ -45,6 +49,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	struct tmem_config core = {
 		.arena_fd = memfd_create("fuzz", MFD_CLOEXEC), .arena_max = 16 << 20,
 	};
+	const struct policy_config policy = { .total = 16 << 20, .persistent_max = 12 << 20 };
 	const struct hv_config hv = { .workers = 1, .queues = 1 };
 
 	(void)argc;
@@ -53,6 +58,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	require(mkdtemp(dir) != NULL);
 	require(!loop_create(&loop));
 	require(!tmem_create(&host.core, &core));
+	require(!sensors_open(&sensors, "") && !events_create(&host.events));
+	require(!pressure_create(&host.pressure, loop, host.core, sensors, host.events, &policy));
 	require(!hv_create(&host.hv, loop, host.core, &hv));
 	for (int i = 0; i < 2; i++) {
 		const char *name = i ? "b" : "a";

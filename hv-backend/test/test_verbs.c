@@ -31,6 +31,7 @@ struct fixture {
 	int arena_fd;
 	struct loop *loop;
 	struct tmem_ctx *ctx;
+	struct sensors *sensors;
 	struct verbs_host host;
 };
 
@@ -54,6 +55,7 @@ static int setup(void **state)
 	const struct hv_config hv = { .workers = 1, .queues = 2, .poll_us = 0 };
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct tmem_config core = { .arena_max = ARENA };
+	const struct policy_config policy = { .total = ARENA, .persistent_max = ARENA };
 
 	log_level_set(LOG_LEVEL_ERROR);
 	strcpy(f->dir, "/tmp/tmem-verbs-XXXXXX");
@@ -63,6 +65,10 @@ static int setup(void **state)
 	assert_int_equal(tmem_create(&f->host.core, &core), 0);
 	assert_int_equal(tmem_ctx_create(f->host.core, &f->ctx), 0);
 	assert_int_equal(hv_create(&f->host.hv, f->loop, f->host.core, &hv), 0);
+	assert_int_equal(sensors_open(&f->sensors, ""), 0);
+	assert_int_equal(events_create(&f->host.events), 0);
+	assert_int_equal(pressure_create(&f->host.pressure, f->loop, f->host.core, f->sensors,
+					 f->host.events, &policy), 0);
 	guest_add(f, 0, "a");
 	guest_add(f, 1, "b");
 	*state = f;
@@ -74,6 +80,9 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	hv_destroy(f->host.hv);
+	pressure_destroy(f->host.pressure);
+	events_destroy(f->host.events);
+	sensors_close(f->sensors);
 	tmem_ctx_destroy(f->ctx);
 	tmem_destroy(f->host.core);
 	loop_destroy(f->loop);
@@ -177,6 +186,9 @@ static void refusals_have_code_and_reason(void **state)
 		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":2,\"max\":1}}", 2,
 		  "min (2) is above max (1)" },
 		{ "{\"verb\":\"shrink\"}", 2, "\"bytes\" is not a number above 0" },
+		{ "{\"verb\":\"shrink\",\"bytes\":1,\"dry_run\":3}", 2, "is not true or false" },
+		{ "{\"verb\":\"events\",\"after\":-1}", 2, "\"after\" is not a number" },
+		{ "{\"verb\":\"explain\",\"guest\":\"x\"}", 4, "no guest is called x" },
 		{ "{\"verb\":\"shrink\",\"bytes\":0}", 2, "\"bytes\" is not a number above 0" },
 		{ "{\"verb\":\"shrink\",\"bytes\":\"1M\"}", 2, "\"bytes\" is not a number above 0" },
 	};
@@ -411,6 +423,103 @@ static void text_that_is_cut_stays_json(void **state)
 	json_decref(answer);
 }
 
+static void freeable_is_what_is_ephemeral_above_min(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *guests;
+
+	put(f, "a", TMEM_EPHEMERAL, 0, 400);
+	put(f, "b", TMEM_PERSISTENT, 0, 400);
+	answer = ask_ok(f, "{\"verb\":\"freeable\"}");
+	guests = json_object_get(answer, "guests");
+	assert_int_equal(json_array_size(guests), 2);
+	assert_true(number(json_array_get(guests, 0), "freeable_bytes") > 0);
+	assert_int_equal(number(json_array_get(guests, 0), "freeable_bytes"),
+			 number(json_array_get(guests, 0), "ephemeral_bytes"));
+	assert_int_equal(number(json_array_get(guests, 1), "freeable_bytes"), 0);
+	json_decref(answer);
+	do_ok(f, "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":\"64M\"}}");
+	answer = ask_ok(f, "{\"verb\":\"freeable\"}");
+	guests = json_object_get(answer, "guests");
+	assert_int_equal(number(json_array_get(guests, 0), "freeable_bytes"), 0);
+	json_decref(answer);
+}
+
+static void a_dry_run_says_what_a_shrink_does(void **state)
+{
+	struct fixture *f = *state;
+	json_t *plan, *done, *from;
+	const json_int_t wanted = 256 << 10;
+	json_int_t lost;
+
+	put(f, "a", TMEM_EPHEMERAL, 0, 1000);
+	put(f, "b", TMEM_EPHEMERAL, 0, 200);
+	plan = ask_ok(f, "{\"verb\":\"shrink\",\"bytes\":262144,\"dry_run\":true}");
+	assert_true(number(plan, "bytes") >= wanted);
+	from = json_object_get(plan, "from");
+	assert_int_equal(json_array_size(from), 1);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(from, 0), "guest")),
+			    "a");
+	lost = number(json_array_get(from, 0), "bytes") + number(plan, "unused_bytes");
+	assert_int_equal(lost, number(plan, "bytes"));
+	json_decref(plan);
+	done = ask_ok(f, "{\"verb\":\"shrink\",\"bytes\":262144}");
+	assert_int_equal(number(json_object_get(done, "reclaimed"), "bytes"), lost);
+	json_decref(done);
+}
+
+static void changes_are_events(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *list, *event;
+
+	do_ok(f, "{\"verb\":\"freeze\",\"guest\":\"a\"}");
+	answer = ask_ok(f, "{\"verb\":\"events\"}");
+	list = json_object_get(answer, "events");
+	assert_int_equal(json_array_size(list), 2);
+	event = json_array_get(list, 1);
+	assert_int_equal(number(event, "number"), 2);
+	assert_string_equal(json_string_value(json_object_get(event, "kind")), "change");
+	assert_string_equal(json_string_value(json_object_get(event, "guest")), "a");
+	assert_non_null(strstr(json_string_value(json_object_get(event, "text")), "uid 2: "));
+	json_decref(answer);
+	answer = ask_ok(f, "{\"verb\":\"events\",\"after\":2}");
+	assert_int_equal(json_array_size(json_object_get(answer, "events")), 0);
+	json_decref(answer);
+}
+
+static bool words_hold(json_t *words, const char *text)
+{
+	json_t *sentence;
+	size_t i;
+
+	json_array_foreach(words, i, sentence) {
+		if (strstr(json_string_value(sentence), text))
+			return true;
+	}
+	return false;
+}
+
+static void explain_gives_the_reasons(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *words;
+
+	put(f, "a", TMEM_EPHEMERAL, 0, 300);
+	do_ok(f, "{\"verb\":\"freeze\",\"guest\":\"a\"}");
+	answer = ask_ok(f, "{\"verb\":\"explain\",\"guest\":\"a\"}");
+	words = json_object_get(answer, "guest");
+	assert_true(words_hold(words, "nobody is connected"));
+	assert_true(words_hold(words, "It is frozen"));
+	assert_true(words_hold(words, "300 ephemeral pages"));
+	assert_true(words_hold(words, "number 1 of 2 to lose"));
+	assert_true(words_hold(json_object_get(answer, "host"), "the policy is off"));
+	json_decref(answer);
+	answer = ask_ok(f, "{\"verb\":\"explain\"}");
+	assert_null(json_object_get(answer, "guest"));
+	json_decref(answer);
+}
+
 int main(void)
 {
 #define WITH_HOST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -423,6 +532,10 @@ int main(void)
 		WITH_HOST(set_changes_all_or_nothing),
 		WITH_HOST(freeze_refuses_puts_until_thawed),
 		WITH_HOST(flush_drops_ephemeral_pages_only),
+		WITH_HOST(freeable_is_what_is_ephemeral_above_min),
+		WITH_HOST(a_dry_run_says_what_a_shrink_does),
+		WITH_HOST(changes_are_events),
+		WITH_HOST(explain_gives_the_reasons),
 		WITH_HOST(shrink_says_what_it_gave_and_why_it_stopped),
 		WITH_HOST(text_that_is_cut_stays_json),
 	};

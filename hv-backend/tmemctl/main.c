@@ -25,6 +25,8 @@
 struct settings {
 	const char *socket;
 	bool json;
+	bool dry_run;		/* shrink: only say what would happen */
+	bool follow;		/* events: go on */
 	unsigned watch;		/* seconds between two looks, 0: one look */
 	struct table_style style;
 };
@@ -116,6 +118,19 @@ static int ask(const struct settings *s, const struct command *c, int argc, char
 	}
 }
 
+static int shrink_plan(const struct settings *s, const struct command *c, uint64_t wanted)
+{
+	json_t *answer;
+	int code = client_ask(s->socket, json_pack("{s:s, s:I, s:b}", "verb", c->name, "bytes",
+						   (json_int_t)wanted, "dry_run", 1), &answer);
+
+	if (code != EXIT_OK)
+		return code;
+	code = answer_show(s, c, answer);
+	json_decref(answer);
+	return code;
+}
+
 /* The daemon gives back a slice for each request: ask until it has no more. */
 static int shrink(const struct settings *s, const struct command *c, int argc, char *argv[])
 {
@@ -128,6 +143,8 @@ static int shrink(const struct settings *s, const struct command *c, int argc, c
 	(void)argc;
 	if (size_parse(argv[0], &wanted) || !wanted || wanted > INT64_MAX)
 		return complain(EXIT_USAGE, "shrink: \"%s\" is not a size above 0", argv[0]);
+	if (s->dry_run)
+		return shrink_plan(s, c, wanted);
 	while (given < wanted && slice) {
 		json_decref(answer);
 		answer = NULL;
@@ -151,6 +168,36 @@ static int shrink(const struct settings *s, const struct command *c, int argc, c
 	return EXIT_OK;
 }
 
+static int events_once(const struct settings *s, const struct command *c, json_int_t *after)
+{
+	json_t *answer, *list, *newest;
+	int code = client_ask(s->socket, json_pack("{s:s, s:I}", "verb", c->name, "after", *after),
+			      &answer);
+
+	if (code != EXIT_OK)
+		return code;
+	list = json_object_get(answer, "events");
+	newest = json_array_get(list, json_array_size(list) - 1);
+	if (newest)
+		*after = json_integer_value(json_object_get(newest, "number"));
+	if (newest || !s->follow)
+		code = answer_show(s, c, answer);
+	json_decref(answer);
+	return code;
+}
+
+static int events(const struct settings *s, const struct command *c, int argc, char *argv[])
+{
+	json_int_t after = 0;
+	int code;
+
+	(void)argc;
+	(void)argv;
+	while ((code = events_once(s, c, &after)) == EXIT_OK && s->follow)
+		sleep(1);
+	return code;
+}
+
 static const struct command commands[] = {
 	{ "list", "", "one line for each guest", 0, 0, true, request_guest, ask, show_list },
 	{ "stats", "[GUEST]", "every counter, of one guest or of all and the host", 0, 1, true,
@@ -166,7 +213,12 @@ static const struct command commands[] = {
 	{ "thaw", "GUEST", "take its puts again", 1, 1, false, request_guest, ask, show_nothing },
 	{ "flush", "GUEST", "drop its ephemeral pages", 1, 1, false, request_guest, ask,
 	  show_flushed },
-	{ "shrink", "SIZE", "give memory back to the host", 1, 1, false, NULL, shrink, NULL },
+	{ "shrink", "SIZE", "give memory back to the host", 1, 1, false, NULL, shrink, show_plan },
+	{ "freeable", "", "what could go without losing data", 0, 0, true, request_guest, ask,
+	  show_freeable },
+	{ "explain", "[GUEST]", "why it was refused or lost pages; the host's memory", 0, 1, true,
+	  request_guest, ask, show_explain },
+	{ "events", "", "what was decided and why", 0, 0, false, NULL, events, show_events },
 };
 
 static const size_t command_count = sizeof(commands) / sizeof(commands[0]);
@@ -187,7 +239,10 @@ static void help(void)
 	       "  -b, --bytes                  sizes in bytes\n"
 	       "  --raw                        columns not aligned\n"
 	       "  --noheadings                 no line of titles\n"
-	       "  --watch SECONDS              list, stats, pools: look again and again\n"
+	       "  --dry-run                    shrink: only say who would lose what\n"
+	       "  -f, --follow                 events: go on as they come\n"
+	       "  --watch SECONDS              list, stats, pools, freeable, explain: look\n"
+	       "                               again and again\n"
 	       "  -h, --help                   print this\n"
 	       "  -V, --version                print the version\n\n"
 	       "Exit status: 0 done, 1 failed, 2 usage, 3 no daemon, 4 no such guest.\n",
@@ -196,7 +251,7 @@ static void help(void)
 
 /* ---- command line ------------------------------------------------------ */
 
-enum { FLAG_SOCKET = 256, FLAG_JSON, FLAG_RAW, FLAG_NOHEADINGS, FLAG_WATCH };
+enum { FLAG_SOCKET = 256, FLAG_JSON, FLAG_RAW, FLAG_NOHEADINGS, FLAG_WATCH, FLAG_DRY_RUN };
 
 static const struct option flags[] = {
 	{ "socket", required_argument, NULL, FLAG_SOCKET },
@@ -205,6 +260,8 @@ static const struct option flags[] = {
 	{ "raw", no_argument, NULL, FLAG_RAW },
 	{ "noheadings", no_argument, NULL, FLAG_NOHEADINGS },
 	{ "watch", required_argument, NULL, FLAG_WATCH },
+	{ "dry-run", no_argument, NULL, FLAG_DRY_RUN },
+	{ "follow", no_argument, NULL, 'f' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -239,6 +296,12 @@ static int flag_apply(int flag, struct settings *s)
 		return EXIT_OK;
 	case FLAG_WATCH:
 		return watch_parse(optarg, &s->watch);
+	case FLAG_DRY_RUN:
+		s->dry_run = true;
+		return EXIT_OK;
+	case 'f':
+		s->follow = true;
+		return EXIT_OK;
 	case 'b':
 		s->style.bytes = true;
 		return EXIT_OK;
@@ -276,7 +339,7 @@ int main(int argc, char *argv[])
 	struct settings s = { .socket = SOCKET_DEFAULT };
 	int flag, code;
 
-	while ((flag = getopt_long(argc, argv, "bhV", flags, NULL)) != -1) {
+	while ((flag = getopt_long(argc, argv, "bfhV", flags, NULL)) != -1) {
 		code = flag_apply(flag, &s);
 		if (code != EXIT_OK)
 			return code;

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static json_int_t member(json_t *row, const char *key)
 {
@@ -202,6 +203,80 @@ int show_version(json_t *answer, const struct table_style *style)
 	printf("tmemctl %s\ntmemd %s, protocol %lld, pid %lld\n", TMEM_VERSION,
 	       json_string_value(json_object_get(answer, "version")),
 	       (long long)member(answer, "protocol_version"), (long long)member(answer, "pid"));
+	return 0;
+}
+
+/* ---- memory and reasons ------------------------------------------------ */
+
+static const struct table_column freeable_columns[] = {
+	{ "GUEST", "guest", table_cell_plain, false },
+	{ "FREEABLE", "freeable_bytes", table_cell_bytes, true },
+	{ "EPHEMERAL", "ephemeral_bytes", table_cell_bytes, true },
+	{ .title = NULL },
+};
+
+int show_freeable(json_t *answer, const struct table_style *style)
+{
+	return table_print(freeable_columns, json_object_get(answer, "guests"), style);
+}
+
+static const struct table_column plan_columns[] = {
+	{ "GUEST", "guest", table_cell_plain, false },
+	{ "LOSES", "bytes", table_cell_bytes, true },
+	{ .title = NULL },
+};
+
+int show_plan(json_t *answer, const struct table_style *style)
+{
+	char taken[TABLE_CELL_MAX], unused[TABLE_CELL_MAX];
+
+	table_cell_bytes(answer, "bytes", style, taken);
+	table_cell_bytes(answer, "unused_bytes", style, unused);
+	printf("%s would be given back, %s of it unused\n", taken, unused);
+	if (!json_array_size(json_object_get(answer, "from")))
+		return 0;
+	return table_print(plan_columns, json_object_get(answer, "from"), style);
+}
+
+static void words_print(json_t *words)
+{
+	json_t *sentence;
+	size_t i;
+
+	json_array_foreach(words, i, sentence)
+		puts(json_string_value(sentence));
+}
+
+int show_explain(json_t *answer, const struct table_style *style)
+{
+	json_t *guest = json_object_get(answer, "guest");
+
+	(void)style;
+	words_print(guest);
+	if (guest)
+		putchar('\n');
+	words_print(json_object_get(answer, "host"));
+	return 0;
+}
+
+/* One line for each, for people and for grep: 2026-01-31 12:00:00 KIND GUEST TEXT */
+int show_events(json_t *answer, const struct table_style *style)
+{
+	json_t *event;
+	size_t i;
+
+	(void)style;
+	json_array_foreach(json_object_get(answer, "events"), i, event) {
+		const char *guest = json_string_value(json_object_get(event, "guest"));
+		time_t seconds = (time_t)(member(event, "time_ms") / 1000);
+		char when[32] = "?";
+		struct tm tm;
+
+		if (localtime_r(&seconds, &tm))
+			strftime(when, sizeof(when), "%F %T", &tm);
+		printf("%s %s %s %s\n", when, json_string_value(json_object_get(event, "kind")),
+		       guest ? guest : "-", json_string_value(json_object_get(event, "text")));
+	}
 	return 0;
 }
 
