@@ -316,7 +316,10 @@ void tmem_arena_survey(struct tmem *t)
 	uint64_t start, end = 0;
 	uint32_t frame, last;
 
-	while (!tmem_os_data(a->fd, end, &start, &end)) {
+	while (!tmem_os_data(a->fd, end, &start, &end) && start < a->size) {
+		if (end > a->size)
+			end = a->size;
+		tmem_os_populate(a->base + start, end - start);
 		frame = (uint32_t)(start >> a->frame_shift);
 		last = (uint32_t)((end - 1) >> a->frame_shift);
 		for (; frame <= last && frame < a->frames; frame++) {

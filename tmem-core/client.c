@@ -71,7 +71,7 @@ static void stores_forget(struct tmem_client *c)
 		s->ghost = NULL;
 		s->ghost_words = 0;
 		s->evicted_frames = 0;
-		memset(s->chunk_ever, 0, sizeof(s->chunk_ever));
+		memset(s->count, 0, sizeof(s->count));
 	}
 	memset(c->retired, 0, sizeof(c->retired));
 	for (i = 0; i < TMEM_COUNTERS; i++)

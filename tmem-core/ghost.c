@@ -22,44 +22,56 @@ static uint64_t fingerprint(uint32_t mark)
 	return f ? f : 1;
 }
 
+/* The word of a mark, or NULL.  Without the lock: an address to prefetch only. */
+static uint64_t *word_of(const struct tmem_store *s, uint32_t mark)
+{
+	uint32_t words = atomic_load_explicit(&s->ghost_words, memory_order_relaxed);
+	uint64_t *ghost = atomic_load_explicit(&s->ghost, memory_order_relaxed);
+
+	return mark && words && ghost ? &ghost[mark & (words - 1)] : NULL;
+}
+
+void tmem_ghost_prefetch(const struct tmem_store *s, uint32_t mark)
+{
+	__builtin_prefetch(word_of(s, mark));
+}
+
 void tmem_ghost_add_locked(struct tmem_store *s, uint32_t mark)
 {
-	uint64_t *w;
+	uint64_t *w = word_of(s, mark);
 
-	if (!mark || !s->ghost_words)
-		return;
-	w = &s->ghost[mark & (s->ghost_words - 1)];
-	*w = *w << 16 | fingerprint(mark);
+	if (w)
+		*w = *w << 16 | fingerprint(mark);
 }
 
 bool tmem_ghost_has_locked(const struct tmem_store *s, uint32_t mark)
 {
-	uint64_t w, f = fingerprint(mark);
+	uint64_t *at = word_of(s, mark), f = fingerprint(mark), w;
 
-	if (!mark || !s->ghost_words)
+	if (!at)
 		return false;
-	w = s->ghost[mark & (s->ghost_words - 1)];
+	w = *at;
 	return (w & 0xffff) == f || (w >> 16 & 0xffff) == f || (w >> 32 & 0xffff) == f || w >> 48 == f;
 }
 
 void tmem_ghost_fit_locked(struct tmem_store *s)
 {
 	uint32_t frames = atomic_load_explicit(&s->frames, memory_order_relaxed);
+	uint32_t old = atomic_load_explicit(&s->ghost_words, memory_order_relaxed);
+	uint64_t *now = atomic_load_explicit(&s->ghost, memory_order_relaxed), *grown;
 	uint64_t want = (uint64_t)frames * MARKS_PER_FRAME / 4;
-	uint32_t words = s->ghost_words ? s->ghost_words : WORDS_MIN;
-	uint64_t *grown;
-	uint32_t i;
+	uint32_t i, words = old ? old : WORDS_MIN;
 
 	while (words < want && words < 1u << 31)
 		words *= 2;
-	if (words == s->ghost_words)
+	if (words == old)
 		return;
 	grown = tmem_alloc(&s->client->host->heap, words * sizeof(*grown));
 	if (!grown)
 		return;
-	for (i = 0; s->ghost_words && i < words; i++)
-		grown[i] = s->ghost[i & (s->ghost_words - 1)];
-	tmem_free(&s->client->host->heap, s->ghost);
-	s->ghost = grown;
-	s->ghost_words = words;
+	for (i = 0; old && i < words; i++)
+		grown[i] = now[i & (old - 1)];
+	atomic_store_explicit(&s->ghost, grown, memory_order_relaxed);
+	atomic_store_explicit(&s->ghost_words, words, memory_order_relaxed);
+	tmem_free(&s->client->host->heap, now);
 }

@@ -11,6 +11,9 @@
 void tmem_ghost_add_locked(struct tmem_store *s, uint32_t mark);
 bool tmem_ghost_has_locked(const struct tmem_store *s, uint32_t mark);
 
+/* Fetch what the two above will look at; no lock. */
+void tmem_ghost_prefetch(const struct tmem_store *s, uint32_t mark);
+
 /* Room for about half as many keys as the store holds pages. */
 void tmem_ghost_fit_locked(struct tmem_store *s);
 

@@ -36,6 +36,9 @@ uint64_t tmem_os_resident(int fd);
  */
 int tmem_os_data(int fd, uint64_t offset, uint64_t *start, uint64_t *end);
 
+/* Map what the file holds there, all at once, ahead of reading it.  May do nothing. */
+void tmem_os_populate(void *base, uint64_t size);
+
 uint64_t tmem_os_random(void);
 
 /* Zeroed address space without memory until touched, or NULL. */

@@ -13,6 +13,7 @@
 
 #include "codec.h"
 #include "dedup.h"
+#include "ghost.h"
 #include "op.h"
 #include "share.h"
 #include "store.h"
@@ -271,6 +272,19 @@ static int admit(struct tmem_client *c, enum tmem_kind kind)
 	return atomic_load_explicit(&c->host->accept[kind], memory_order_relaxed) ? 0 : -ENOSPC;
 }
 
+/* What is sure to be needed, while the page is compressed. */
+static void fetch_ahead(const struct tmem_where *w, const struct tmem_store *s)
+{
+	__builtin_prefetch(w->stripe, 1);
+	__builtin_prefetch(&w->stripe->count, 1);
+	__builtin_prefetch(&w->stripe->count.puts, 1);
+	__builtin_prefetch(&s->lock, 1);
+	__builtin_prefetch(s->bins[TMEM_PROBATION].some);
+	__builtin_prefetch(&s->age, 1);
+	if (s->kind == TMEM_EPHEMERAL)
+		tmem_ghost_prefetch(s, w->mark);
+}
+
 int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	     const struct tmem_key *key, const void *page, uint64_t tag)
 {
@@ -288,8 +302,7 @@ int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 		return err;
 	tmem_where(p, key->oid, key->index, &w);
 	kind = tmem_where_kind(&w);
-	__builtin_prefetch(w.stripe);
-	__builtin_prefetch(&c->store[kind]);
+	fetch_ahead(&w, &c->store[kind]);
 	err = admit(c, kind);
 	if (!err)
 		err = stage(ctx, c, kind, page, &staged);

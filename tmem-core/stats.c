@@ -116,16 +116,26 @@ void tmem_client_info(struct tmem_client *c, struct tmem_client_info *info)
 	tmem_unlock(&c->store[TMEM_EPHEMERAL].lock);
 }
 
+static uint32_t bin_length_locked(struct tmem_store *s, unsigned segment, unsigned bin)
+{
+	struct tmem *t = s->client->host;
+	uint32_t frame, n = 0;
+
+	for (frame = s->bins[segment].head[bin]; frame; frame = tmem_frame(t, frame)->next)
+		n++;
+	return n;
+}
+
 static void zbud_info(struct tmem_store *s, struct tmem_store_info *info)
 {
 	unsigned i;
 
 	tmem_lock(&s->lock);
 	for (i = 0; i < TMEM_BINS; i++) {
-		info->unbuddied[i] += s->bins[TMEM_PROBATION].frames[i] +
-				      s->bins[TMEM_PROTECTED].frames[i];
-		info->chunk_now[i] += s->chunk_now[i];
-		info->chunk_cumulative[i] += s->chunk_ever[i];
+		info->unbuddied[i] += bin_length_locked(s, TMEM_PROBATION, i) +
+				      bin_length_locked(s, TMEM_PROTECTED, i);
+		info->chunk_now[i] += s->count[i].now;
+		info->chunk_cumulative[i] += s->count[i].ever;
 	}
 	info->frames_evicted += s->evicted_frames;
 	info->frames_zbud += atomic_load_explicit(&s->frames, memory_order_relaxed);

@@ -69,7 +69,6 @@ void tmem_bin_add_locked(struct tmem_store *s, uint32_t frame)
 	if (f->next)
 		tmem_frame(t, f->next)->prev = frame;
 	b->head[bin] = frame;
-	b->frames[bin]++;
 	b->some[bin / 64] |= 1ull << (bin % 64);
 }
 
@@ -89,7 +88,7 @@ void tmem_bin_remove_locked(struct tmem_store *s, uint32_t frame)
 		tmem_frame(t, f->prev)->next = f->next;
 	else
 		b->head[bin] = f->next;
-	if (!--b->frames[bin])
+	if (!b->head[bin])
 		b->some[bin / 64] &= ~(1ull << (bin % 64));
 }
 
@@ -166,8 +165,8 @@ static tmem_handle place_locked(struct tmem_store *s, uint32_t frame, uint32_t s
 	slot = tmem_frame_place_locked(t, frame, size);
 	tmem_bin_add_locked(s, frame);
 	age_renew_locked(s, frame, chunks);
-	s->chunk_now[bin_of(chunks)]++;
-	s->chunk_ever[bin_of(chunks)]++;
+	s->count[bin_of(chunks)].now++;
+	s->count[bin_of(chunks)].ever++;
 	return tmem_handle_of(frame, slot);
 }
 
@@ -245,8 +244,8 @@ void tmem_store_adopt(struct tmem_client *c, enum tmem_kind kind, uint32_t frame
 		uint32_t info = atomic_load_explicit(&slot->info, memory_order_relaxed);
 
 		if (info)
-			s->chunk_now[bin_of(tmem_chunks_of(t, tmem_frame(t, frame)->kind,
-							   tmem_info_size(info)))]++;
+			s->count[bin_of(tmem_chunks_of(t, tmem_frame(t, frame)->kind,
+						       tmem_info_size(info)))].now++;
 	}
 	tmem_unlock(&s->lock);
 }
@@ -272,7 +271,7 @@ void tmem_slot_forget_locked(struct tmem_store *s, tmem_handle h)
 {
 	struct tmem *t = s->client->host;
 
-	s->chunk_now[slot_bin(t, h)]--;
+	s->count[slot_bin(t, h)].now--;
 	tmem_frame(t, tmem_handle_frame(h))->used--;
 }
 
@@ -280,7 +279,7 @@ void tmem_slot_free_locked(struct tmem_store *s, tmem_handle h)
 {
 	struct tmem *t = s->client->host;
 
-	s->chunk_now[slot_bin(t, h)]--;
+	s->count[slot_bin(t, h)].now--;
 	tmem_frame_remove_locked(t, tmem_handle_frame(h), tmem_handle_slot(h));
 }
 

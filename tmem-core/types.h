@@ -342,7 +342,12 @@ struct tmem_pool {
 struct tmem_bins {
 	uint64_t some[TMEM_BIN_WORDS];	/* bit a bin: not empty */
 	uint32_t head[TMEM_BINS];	/* first frame */
-	uint32_t frames[TMEM_BINS];
+};
+
+/* Pages by size in chunks: held now, and ever stored. */
+struct tmem_chunk_count {
+	uint64_t ever;
+	uint64_t now;
 };
 
 struct tmem_age {
@@ -364,10 +369,9 @@ struct tmem_store {
 	_Atomic uint32_t frames;
 	struct tmem_bins bins[TMEM_SEGMENTS];
 	struct tmem_age age[TMEM_SEGMENTS];
-	uint64_t *ghost;		/* four 16-bit marks a word, newest lowest */
-	uint32_t ghost_words;		/* 0 or a power of two */
-	uint32_t chunk_now[TMEM_BINS];
-	uint64_t chunk_ever[TMEM_BINS];
+	_Atomic(uint64_t *) ghost;	/* four 16-bit marks a word, newest lowest */
+	_Atomic uint32_t ghost_words;	/* 0 or a power of two */
+	struct tmem_chunk_count count[TMEM_BINS];
 	uint64_t evicted_frames;
 	uint64_t free_chunks;		/* sum of the listed frames' free */
 	_Atomic uint32_t untidy;	/* persistent puts since it had too many of them */
