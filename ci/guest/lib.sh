@@ -235,7 +235,7 @@ vm_command() {
 	local name=$1 memory=$2
 	if [ "$kernel" = uml ]; then
 		vm=(ci/guest/uml umid="$name" uml_dir="$work/uml/" mem="$memory"
-			initrd="$work/$name.gz" quiet con0=null,fd:1 con=null ssl=null
+			initrd="$work/$name.gz" quiet "con0=null,fd:1" con=null ssl=null
 			share="$work/share" ubd0="$work/$name.disk"
 			virtio_uml.device="$work/run/$name.sock:45")
 	else

@@ -64,7 +64,7 @@ qemu_command() {
 	local name=$1 version=$2 memory=$3 work=$4
 	# shellcheck disable=SC2034 # lib.sh's
 	vm=(qemu-system-x86_64 -name "$name" -nodefaults -no-user-config -display none
-		-machine q35 -accel tcg,thread=multi -cpu max,la57=off,cx16=off -smp 1,maxcpus=2
+		-machine q35 -accel "tcg,thread=multi" -cpu "max,la57=off,cx16=off" -smp "1,maxcpus=2"
 		-m $((memory + $(qemu_overhead "$version")))
 		-kernel "$(stock_image "$version")" -initrd "$work/$name.gz"
 		-append "console=ttyS0 quiet panic=-1 share9p=host" -serial stdio
