@@ -264,9 +264,15 @@ guest_wait() {
 	guest_said "$1" 'guest: test ended with 0'
 }
 
-# guest_at POINT [SECONDS]: until a guest has come to `meet POINT` or `arrive POINT`.
+# guest_at POINT [SECONDS]: until a guest has come to `meet POINT` or `arrive POINT`,
+# or none is left that could.
 guest_at() {
-	await $((${2:-60} * slow)) test -e "$work/share/at-$1" || die "a guest comes to $1"
+	await $((${2:-60} * slow)) at_or_never "$1"
+	[ -e "$work/share/at-$1" ] || die "a guest comes to $1"
+}
+
+at_or_never() {
+	[ -e "$work/share/at-$1" ] || ! kill -0 "${guest_pid[@]}" 2>/dev/null
 }
 
 # Let it go on from `meet POINT`.
