@@ -28,7 +28,10 @@ struct tmem_transport_ops {
 	 */
 	int (*submit)(struct tmem_transport *t, unsigned int queue, struct tmem_slot *slot);
 
-	/* Tell the host to look, where it asked to be told. */
+	/*
+	 * Tell the host of what was submitted, where it asked to be told; if nothing
+	 * was since the last time, somebody waits too long: tell it in any case.
+	 */
 	void (*notify)(struct tmem_transport *t, unsigned int queue);
 
 	/* The next slot the host is done with, and the bytes it wrote; or NULL. */

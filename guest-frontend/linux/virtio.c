@@ -29,6 +29,7 @@ struct tmem_virtio {
 	struct tmem_transport transport;
 	struct virtio_device *vdev;
 	struct virtqueue *vqs[TMEM_QUEUES_MAX];
+	bool fresh[TMEM_QUEUES_MAX];	/* submitted to since the last notification */
 };
 
 static struct tmem_virtio *to_virtio(struct tmem_transport *t)
@@ -40,6 +41,7 @@ static struct tmem_virtio *to_virtio(struct tmem_transport *t)
 static int vdev_submit(struct tmem_transport *t, unsigned int queue, struct tmem_slot *slot)
 {
 	struct scatterlist request, response, page, *parts[VDEV_CHAIN_MAX];
+	struct tmem_virtio *v = to_virtio(t);
 	unsigned int out = 1, in = 1;
 
 	sg_init_one(&request, slot->request, sizeof(*slot->request));
@@ -62,12 +64,17 @@ static int vdev_submit(struct tmem_transport *t, unsigned int queue, struct tmem
 		in = 2;
 		break;
 	}
-	return virtqueue_add_sgs(to_virtio(t)->vqs[queue], parts, out, in, slot, GFP_ATOMIC);
+	v->fresh[queue] = true;
+	return virtqueue_add_sgs(v->vqs[queue], parts, out, in, slot, GFP_ATOMIC);
 }
 
 static void vdev_notify(struct tmem_transport *t, unsigned int queue)
 {
-	virtqueue_kick(to_virtio(t)->vqs[queue]);
+	struct tmem_virtio *v = to_virtio(t);
+
+	if (!v->fresh[queue] || virtqueue_kick_prepare(v->vqs[queue]))
+		virtqueue_notify(v->vqs[queue]);
+	v->fresh[queue] = false;
 }
 
 static struct tmem_slot *vdev_complete(struct tmem_transport *t, unsigned int queue,
