@@ -251,6 +251,8 @@ static int guest_connect(struct guest *g, int socket, struct peer *p)
 {
 	int err = kit_ready(g);
 
+	/* No ring runs yet: what is there is of the last connection. */
+	queue_set_fault_clear(&g->set);
 	if (!err)
 		err = g->ops->connect(&g->conn, g->env.loop, &g->set, socket, g->kit);
 	if (err) {

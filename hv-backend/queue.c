@@ -216,7 +216,6 @@ int queue_start(struct queue *q, const struct queue_place *place, uint64_t featu
 		q->place = *place;
 		q->barrier = false;
 		q->running = true;
-		atomic_store(&q->fault, NULL);
 	}
 	pthread_mutex_unlock(&q->lock);
 	return err;
@@ -290,6 +289,12 @@ const char *queue_set_fault(struct queue_set *set, unsigned *index)
 		}
 	}
 	return NULL;
+}
+
+void queue_set_fault_clear(struct queue_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		atomic_store(&set->queue[i].fault, NULL);
 }
 
 unsigned queue_set_running(struct queue_set *set)

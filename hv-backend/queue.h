@@ -20,7 +20,7 @@
  * made with no lock held.
  *
  *   running  implies  ring is set, its layout lies in mem
- *   fault    implies  not running, until the queue is started again
+ *   fault    implies  the connection is to be ended by the control thread
  */
 #ifndef HV_QUEUE_H
 #define HV_QUEUE_H
@@ -103,6 +103,9 @@ int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *ar
 
 /* The first fault in the set, or NULL; *index is its queue. */
 const char *queue_set_fault(struct queue_set *set, unsigned *index);
+
+/* A new connection starts without the faults of the last. */
+void queue_set_fault_clear(struct queue_set *set);
 
 /* Rings that run. */
 unsigned queue_set_running(struct queue_set *set);

@@ -130,7 +130,7 @@ enum tmemp_status {
 	/* The request is wrong; it had no effect. */
 	TMEMP_BAD_REQUEST		= 32,	/* reserved bits, lengths, unknown op */
 	TMEMP_BAD_VERSION		= 33,	/* HELLO: no common version */
-	TMEMP_BAD_ADDRESS		= 34,	/* a page outside guest memory */
+	TMEMP_BAD_ADDRESS		= 34,	/* page or request outside guest memory */
 	TMEMP_NO_POOL			= 35,	/* no such pool, or id out of range */
 	TMEMP_POOL_EXISTS		= 36,	/* POOL_CREATE: exists with another type */
 	TMEMP_NOT_PERMITTED		= 37,	/* shared UUID not allowed to this guest */

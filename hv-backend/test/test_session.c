@@ -459,6 +459,12 @@ static void test_a_broken_ring_stops_that_ring(void **state)
 	assert_int_equal(queue_set_running(&f.set), QUEUES - 1);
 	assert_int_equal(serve(1), 0);
 	assert_int_equal(put(0, 1, 1, 1), TMEMP_OK);
+	/* A VMM that starts the ring again does not hide it; a new connection does. */
+	f.ring[1] = rig_ring(&f.rig, 1);
+	assert_int_equal(queue_start(&f.set.queue[1], &f.ring[1].place, 0), 0);
+	assert_non_null(queue_set_fault(&f.set, &index));
+	queue_set_fault_clear(&f.set);
+	assert_null(queue_set_fault(&f.set, &index));
 }
 
 /* ---- order ------------------------------------------------------------------------ */
