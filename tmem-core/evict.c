@@ -48,36 +48,70 @@ unsigned tmem_frame_detach_locked(struct tmem_store *s, uint32_t frame)
 	return tmem_frame_head(t, frame)->slots;
 }
 
+/* The stripe a walk over slots holds: pages of one file lie side by side. */
+struct walk {
+	struct tmem *t;
+	struct tmem_pool *pool;
+	struct tmem_stripe *stripe;	/* held, or NULL */
+	uint32_t home;
+};
+
+static void walk_leave(struct walk *w)
+{
+	if (w->stripe)
+		tmem_unlock(&w->stripe->lock);
+	w->stripe = NULL;
+}
+
+/* Hold the stripe of an object whose number may be any value; false: there is none. */
+static bool walk_enter(struct walk *w, uint32_t number)
+{
+	struct tmem_object *o = tmem_object(w->t, number);
+	uint32_t home = o ? atomic_load_explicit(&o->home, memory_order_relaxed) : 0;
+
+	if (!home)
+		return false;
+	if (w->stripe && w->home == home)
+		return true;
+	walk_leave(w);
+	w->pool = tmem_pool_at(w->t, home / TMEM_STRIPES);
+	if (!w->pool)
+		return false;
+	w->home = home;
+	w->stripe = &w->pool->stripe[home % TMEM_STRIPES];
+	tmem_lock(&w->stripe->lock);
+	if (atomic_load_explicit(&o->home, memory_order_relaxed) == home &&
+	    tmem_pool_at(w->t, home / TMEM_STRIPES) == w->pool)
+		return true;
+	walk_leave(w);
+	return false;
+}
+
 /*
  * What is read of the slot may be stale or in change: it only says where to
  * look; the index decides.
  */
-bool tmem_page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn, void *arg)
+static bool walk_visit(struct walk *w, tmem_handle h, tmem_page_fn fn, void *arg)
 {
-	struct tmem_slot *slot = tmem_slot(t, h);
-	uint32_t number, index, home;
-	struct tmem_stripe *s;
-	struct tmem_object *o;
+	struct tmem_slot *slot = tmem_slot(w->t, h);
+	uint32_t number, index;
 	struct tmem_entry e;
-	struct tmem_pool *p;
-	bool gone = false;
 
 	if (!atomic_load_explicit(&slot->info, memory_order_acquire))
 		return false;
 	number = atomic_load_explicit(&slot->object, memory_order_relaxed);
 	index = atomic_load_explicit(&slot->index, memory_order_relaxed);
-	o = tmem_object(t, number);
-	home = o ? atomic_load_explicit(&o->home, memory_order_relaxed) : 0;
-	p = home ? tmem_pool_at(t, home / TMEM_STRIPES) : NULL;
-	if (!p)
-		return false;
-	s = &p->stripe[home % TMEM_STRIPES];
-	tmem_lock(&s->lock);
-	if (atomic_load_explicit(&o->home, memory_order_relaxed) == home &&
-	    tmem_pool_at(t, home / TMEM_STRIPES) == p &&
-	    tmem_page_find_handle_locked(t, number, index, h, &e))
-		gone = fn(p, s, &e, arg);
-	tmem_unlock(&s->lock);
+	return walk_enter(w, number) &&
+	       tmem_page_find_handle_locked(w->t, number, index, h, &e) &&
+	       fn(w->pool, w->stripe, &e, arg);
+}
+
+bool tmem_page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn, void *arg)
+{
+	struct walk w = { .t = t };
+	bool gone = walk_visit(&w, h, fn, arg);
+
+	walk_leave(&w);
 	return gone;
 }
 
@@ -116,18 +150,24 @@ static bool settle(struct tmem_store *s, uint32_t frame, const uint64_t *killed,
 bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem_page_fn fn,
 		      uint64_t *pages)
 {
+	bool alone = s->client->host->names || s->kind == TMEM_PERSISTENT;
 	uint64_t killed[TMEM_MAP_WORDS_MAX] = { 0 };
+	struct walk w = { .t = s->client->host };
 	unsigned count = 0, i;
 
 	for (i = 0; i < slots; i++) {
 		tmem_handle h = tmem_handle_of(frame, i);
+		bool gone = walk_visit(&w, h, fn, NULL);
 
-		if (!tmem_page_visit(s->client->host, h, fn, NULL))
+		if (alone)	/* what follows takes stripes, or moving took long */
+			walk_leave(&w);
+		if (!gone)
 			continue;
-		tmem_dedup_evict(s->client->host, h);
+		tmem_dedup_evict(w.t, h);
 		killed[i / 64] |= 1ull << (i % 64);
 		count++;
 	}
+	walk_leave(&w);
 	*pages = count;
 	if (!settle(s, frame, killed, slots, count))
 		return false;
@@ -143,6 +183,17 @@ static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_e
 	return true;
 }
 
+/* The frame that will be next: its head and the start of its directory. */
+static void fetch_ahead(struct tmem *t, uint32_t frame)
+{
+	const char *at = (const char *)tmem_frame_head(t, frame);
+	unsigned line;
+
+	__builtin_prefetch(at);
+	for (line = 0; line < 4 * TMEM_CACHE_LINE; line += TMEM_CACHE_LINE)
+		__builtin_prefetch(at + t->arena.slots_offset + line, 1);
+}
+
 uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
 {
 	struct tmem_store *s = &c->store[TMEM_EPHEMERAL];
@@ -153,6 +204,7 @@ uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
 	tmem_lock(&s->lock);
 	frame = oldest_locked(s);
 	if (frame) {
+		fetch_ahead(c->host, tmem_frame(c->host, frame)->newer);
 		slots = tmem_frame_detach_locked(s, frame);
 		s->evicted_frames++;
 	}

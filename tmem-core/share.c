@@ -21,6 +21,7 @@
 #include "store.h"
 #include "table.h"
 
+#define VICTIM_FRAMES	4	/* at least so many before the choice is made again */
 #define EVICT_TRIES	8	/* frames found busy before a put gives up */
 
 static uint32_t frames_of(const _Atomic uint32_t *n)
@@ -88,7 +89,7 @@ struct tmem_client *tmem_share_victim(struct tmem *t, bool *floor)
 	}
 	c = victim_choose(t, floor);
 	atomic_store_explicit(&t->victim, c ? c->number : 0, memory_order_relaxed);
-	atomic_store_explicit(&t->victim_left, (int32_t)(frames_of(&t->clients) / 16),
+	atomic_store_explicit(&t->victim_left, VICTIM_FRAMES + (int32_t)(frames_of(&t->clients) / 16),
 			      memory_order_relaxed);
 	return c;
 }
