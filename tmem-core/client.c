@@ -106,15 +106,36 @@ static struct tmem_client *client_at(struct tmem *t, uint32_t number)
 	return c ? atomic_load_explicit(c, memory_order_acquire) : NULL;
 }
 
-void tmem_client_publish(struct tmem *t, struct tmem_client *c)
+static struct tmem_client *find_locked(struct tmem *t, const char *name)
+{
+	uint32_t number, end = tmem_table_end(t, TMEM_TABLE_CLIENT);
+	struct tmem_client *found = NULL;
+
+	for (number = 1; number < end && !found; number++) {
+		struct tmem_client *c = client_at(t, number);
+
+		if (c && atomic_load_explicit(&c->alive, memory_order_acquire) && !strcmp(c->name, name))
+			found = c;
+	}
+	return found;
+}
+
+bool tmem_client_publish(struct tmem *t, struct tmem_client *c)
 {
 	_Atomic(struct tmem_client *) *at = tmem_companion(t, TMEM_TABLE_CLIENT, c->number);
+	bool taken;
 
-	atomic_store_explicit(&c->killed, false, memory_order_relaxed);
-	atomic_store_explicit(&c->alive, true, memory_order_relaxed);
-	atomic_store_explicit(at, c, memory_order_release);
-	atomic_fetch_add(&t->clients, 1);
+	tmem_lock(&t->lock);
+	taken = find_locked(t, c->name) != NULL;
+	if (!taken) {
+		atomic_store_explicit(&c->killed, false, memory_order_relaxed);
+		atomic_store_explicit(&c->alive, true, memory_order_relaxed);
+		atomic_store_explicit(at, c, memory_order_release);
+		atomic_fetch_add(&t->clients, 1);
+	}
+	tmem_unlock(&t->lock);
 	tmem_share_changed(t);
+	return !taken;
 }
 
 void tmem_clients_done(struct tmem *t)
@@ -236,19 +257,12 @@ static bool name_valid(const char *name)
 
 struct tmem_client *tmem_client_find(struct tmem *t, const char *name)
 {
-	uint32_t number, end;
-	struct tmem_client *found = NULL;
+	struct tmem_client *found;
 
 	if (!t || !name)
 		return NULL;
 	tmem_lock(&t->lock);
-	end = tmem_table_end(t, TMEM_TABLE_CLIENT);
-	for (number = 1; number < end && !found; number++) {
-		struct tmem_client *c = client_at(t, number);
-
-		if (c && atomic_load_explicit(&c->alive, memory_order_acquire) && !strcmp(c->name, name))
-			found = c;
-	}
+	found = find_locked(t, name);
 	tmem_unlock(&t->lock);
 	return found;
 }
@@ -286,8 +300,12 @@ int tmem_client_create(struct tmem *t, const char *name, struct tmem_client **ou
 	c->incarnation = tmem_incarnation_next(t);
 	quota_apply(c, &quota_default);
 	atomic_store_explicit(&c->frozen, false, memory_order_relaxed);
+	if (!tmem_client_publish(t, c)) {
+		tmem_record_free(t, TMEM_TABLE_CLIENT, c->number);
+		tmem_client_shell_free(c);
+		return -EEXIST;
+	}
 	record_write(c);
-	tmem_client_publish(t, c);
 	*out = c;
 	return 0;
 }

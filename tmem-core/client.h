@@ -18,8 +18,8 @@ struct tmem_pool *tmem_pool_shell(struct tmem *t);
 void tmem_client_shell_free(struct tmem_client *c);
 void tmem_pool_shell_free(struct tmem_pool *p);
 
-/* Make a structure known under its number; tmem.lock is not needed. */
-void tmem_client_publish(struct tmem *t, struct tmem_client *c);
+/* Make a structure known under its number.  A client: false if its name is taken. */
+bool tmem_client_publish(struct tmem *t, struct tmem_client *c);
 void tmem_pool_publish(struct tmem *t, struct tmem_pool *p);
 
 /* Name, quota and flags from the client's record, as far as they are sane. */

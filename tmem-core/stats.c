@@ -142,13 +142,27 @@ static void zbud_info(struct tmem_store *s, struct tmem_store_info *info)
 	tmem_unlock(&s->lock);
 }
 
+static void zs_info(struct tmem_store *s, struct tmem_store_info *info)
+{
+	unsigned i;
+
+	tmem_lock(&s->lock);
+	for (i = 0; i < TMEM_BINS; i++) {
+		info->zs_unfilled[i] += bin_length_locked(s, TMEM_PROBATION, i);
+		info->zs_class_now[i] += s->count[i].now;
+		info->zs_class_cumulative[i] += s->count[i].ever;
+	}
+	info->zs_free_bytes += s->free_chunks << s->client->host->arena.chunk_shift;
+	info->zs_moved_pages += s->moved_pages;
+	info->zs_emptied_frames += s->emptied_frames;
+	info->frames_zs += atomic_load_explicit(&s->frames, memory_order_relaxed);
+	tmem_unlock(&s->lock);
+}
+
 static int add_client(struct tmem_client *c, void *arg)
 {
-	struct tmem_store_info *info = arg;
-
-	zbud_info(&c->store[TMEM_EPHEMERAL], info);
-	info->frames_zs += atomic_load_explicit(&c->store[TMEM_PERSISTENT].frames,
-						memory_order_relaxed);
+	zbud_info(&c->store[TMEM_EPHEMERAL], arg);
+	zs_info(&c->store[TMEM_PERSISTENT], arg);
 	return 0;
 }
 

@@ -269,6 +269,11 @@ struct tmem_store_info {
 	uint64_t unbuddied[TMEM_CHUNKS_MAX];	/* zbud frames by free chunks, now */
 	uint64_t chunk_now[TMEM_CHUNKS_MAX];	/* zbud pages held by size in chunks */
 	uint64_t chunk_cumulative[TMEM_CHUNKS_MAX];	/* the same of all ever stored */
+	uint64_t zs_unfilled[TMEM_CHUNKS_MAX];	/* zs frames by longest free run in chunks, now */
+	uint64_t zs_class_now[TMEM_CHUNKS_MAX];	/* zs pages held by size class in chunks */
+	uint64_t zs_class_cumulative[TMEM_CHUNKS_MAX];
+	uint64_t zs_free_bytes;			/* within zs frames */
+	uint64_t zs_moved_pages, zs_emptied_frames;	/* by compaction */
 };
 
 void tmem_client_info(struct tmem_client *c, struct tmem_client_info *info);
