@@ -63,7 +63,7 @@ LIB_FRONT := $(O)/libtmemfront.a
 LIB_TEST  := $(O)/libtest.a
 
 CORE_LIBS  := -llzo2 -llz4 -lzstd -lxxhash
-HV_LIBS    := -ljansson -linih
+HV_LIBS    := -ljansson -linih -lmicrohttpd
 CTL_LIBS   := -ljansson -lsmartcols
 TEST_LIBS  := -lcmocka
 

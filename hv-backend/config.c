@@ -66,6 +66,8 @@ static const struct field daemon_fields[] = {
 	{ "workers", KIND_NUMBER, FIELD(struct config, workers), 0, 64, NULL },
 	{ "queues", KIND_NUMBER, FIELD(struct config, queues), 1, 16, NULL },
 	{ "poll-us", KIND_NUMBER, FIELD(struct config, poll_us), 0, 1000, NULL },
+	{ "http", KIND_CHOICE, FIELD(struct config, http), 0, 0, yes_no },
+	{ "http-port", KIND_NUMBER, FIELD(struct config, http_port), 0, 65535, NULL },
 	{ "log-level", KIND_CHOICE, FIELD(struct config, log_level), 0, 0, log_levels },
 	{ .name = NULL },
 };
@@ -109,6 +111,8 @@ const struct config_option config_options[] = {
 	{ "workers", "N", "worker threads, 0: one per processor, at most 4 (0)" },
 	{ "queues", "N", "queues offered to each guest, 1 to 16 (4)" },
 	{ "poll-us", "N", "longest spin before a worker sleeps, 0: none (50)" },
+	{ "http", "yes|no", "serve metrics on RUN-DIR/http.sock (yes)" },
+	{ "http-port", "N", "and on 127.0.0.1 at this port, 0: not (0)" },
 	{ "log-level", "LEVEL", "error, warn, info or debug (info)" },
 	{ NULL, NULL, NULL },
 };
@@ -512,6 +516,7 @@ void config_init(struct config *c)
 		.persistent_max = TMEM_NO_LIMIT,
 		.dedup = TMEM_DEDUP_OFF,
 		.policy.on = true,
+		.http = true,
 		.queues = 4,
 		.poll_us = 50,
 		.log_level = LOG_LEVEL_INFO,
@@ -543,6 +548,8 @@ static int socket_is_free(const struct config *c, size_t guest, struct config_er
 
 	if (!strcmp(g->socket, c->control_socket))
 		return refuse(e, "guest %s: %s is the control socket", g->name, g->socket);
+	if (!strcmp(g->socket, c->http_socket))
+		return refuse(e, "guest %s: %s is the socket of the metrics", g->name, g->socket);
 	for (size_t i = 0; i < guest; i++) {
 		if (!strcmp(g->socket, c->guests[i].socket))
 			return refuse(e, "guests %s and %s have the same socket, %s",
@@ -578,6 +585,8 @@ int config_finish(struct config *c, struct config_error *e)
 {
 	int err = socket_path(c, "control", c->control_socket, e);
 
+	if (!err)
+		err = socket_path(c, "http", c->http_socket, e);
 	if (err)
 		return err;
 	if (c->persistent_max == TMEM_NO_LIMIT)

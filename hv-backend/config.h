@@ -33,6 +33,9 @@ struct config_guest {
 struct config {
 	char     run_dir[CONFIG_PATH_MAX];
 	char     control_socket[CONFIG_SOCKET_MAX];	/* RUN_DIR/control.sock */
+	char     http_socket[CONFIG_SOCKET_MAX];	/* RUN_DIR/http.sock */
+	bool     http;
+	unsigned http_port;				/* 0: no TCP */
 	char     arena_file[CONFIG_PATH_MAX];		/* "": anonymous memory */
 	uint64_t arena;					/* bytes */
 	uint64_t persistent_max;			/* bytes, <= arena */

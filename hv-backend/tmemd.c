@@ -31,9 +31,11 @@
 #include "config.h"
 #include "control.h"
 #include "events.h"
+#include "http.h"
 #include "hv.h"
 #include "log.h"
 #include "loop.h"
+#include "metrics.h"
 #include "options.h"
 #include "pressure.h"
 #include "sensors.h"
@@ -60,6 +62,7 @@ struct daemon {
 	struct hv *hv;
 	struct verbs_host verbs;
 	struct control *control;
+	struct http *http;
 };
 
 /* ---- stages ------------------------------------------------------------ */
@@ -364,6 +367,35 @@ static int guests_start(struct daemon *d)
 	return 0;
 }
 
+static char *http_page(void *arg, const char *path, const char **type)
+{
+	struct daemon *d = arg;
+	struct metrics *m;
+	char *text;
+
+	if (strcmp(path, "/metrics"))
+		return NULL;
+	*type = "text/plain; version=0.0.4; charset=utf-8";
+	m = metrics_collect(d->core, d->hv, d->pressure);
+	text = m ? metrics_text(m) : NULL;
+	metrics_free(m);
+	return text;
+}
+
+static int http_start(struct daemon *d)
+{
+	if (!d->config.http)
+		return 0;
+	return http_create(&d->http, d->loop, d->config.http_socket,
+			   (unsigned short)d->config.http_port, http_page, d);
+}
+
+static void http_stop(struct daemon *d)
+{
+	if (d->http)
+		http_destroy(d->http);
+}
+
 static int control_start(struct daemon *d)
 {
 	d->verbs = (struct verbs_host){
@@ -392,6 +424,7 @@ static const struct stage {
 	{ "memory policy", pressure_start, pressure_stop },
 	{ "workers", hv_start, hv_stop },
 	{ "guests", guests_start, NULL },
+	{ "HTTP", http_start, http_stop },
 	{ "control socket", control_start, control_stop },
 };
 

@@ -106,6 +106,8 @@ static const char whole_file[] =
 	"  workers = 3\n"
 	"queues = 16\n"
 	"poll-us = 0\n"
+	"http = no\n"
+	"http-port = 9810\n"
 	"log-level = debug\n"
 	"\n"
 	"[guest web-1]\n"
@@ -145,6 +147,8 @@ static void whole_file_is_taken(void **state)
 	assert_int_equal(c.workers, 3);
 	assert_int_equal(c.queues, 16);
 	assert_int_equal(c.poll_us, 0);
+	assert_false(c.http);
+	assert_int_equal(c.http_port, 9810);
 	assert_int_equal(c.log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(c.guest_count, 3);
 	assert_string_equal(c.guests[0].name, "web-1");
@@ -337,6 +341,8 @@ static void relations_are_checked(void **state)
 		  "memory-floor (2097152) is above memory-high (1048576)" },
 		{ "[guest control]\n",
 		  "guest control: /run/tmemd/control.sock is the control socket" },
+		{ "[guest http]\n",
+		  "guest http: /run/tmemd/http.sock is the socket of the metrics" },
 		{ "[guest a]\nsocket = /x\n[guest b]\nsocket = /x\n",
 		  "guests a and b have the same socket, /x" },
 	};

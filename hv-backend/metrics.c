@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * metrics.c - everything countable as Prometheus text.
+ *
+ * Owns:    the tables below: one row a metric family.
+ * How:     a family is written whole, all guests of it, as the format demands.
+ *          Counts that only grow end in _total; sizes are bytes, times seconds,
+ *          shares ratios.  A limit of "none" has no sample rather than a number.
+ * Must not: read the clock or the core while it writes.
+ */
+#include "metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kinds[TMEM_KINDS] = {
+	[TMEM_EPHEMERAL] = "ephemeral",
+	[TMEM_PERSISTENT] = "persistent",
+};
+
+/* ---- snapshot ---------------------------------------------------------- */
+
+static int guest_add(const struct hv_guest_info *g, void *arg)
+{
+	struct metrics *m = arg;
+	struct metrics_guest *more = reallocarray(m->guests, m->count + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	m->guests = more;
+	more += m->count++;
+	*more = (struct metrics_guest){
+		.state = g->state,
+		.requests = g->requests,
+		.bad_requests = g->bad_requests,
+		.kicks = g->kicks,
+		.interrupts = g->interrupts,
+		.connections = g->connections,
+		.failures = g->failures,
+	};
+	snprintf(more->name, sizeof(more->name), "%s", g->name);
+	if (g->client)
+		tmem_client_info(g->client, &more->client);
+	return 0;
+}
+
+struct metrics *metrics_collect(struct tmem *core, struct hv *hv, struct pressure *pressure)
+{
+	struct metrics *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	if (hv_guest_each(hv, guest_add, m)) {
+		metrics_free(m);
+		return NULL;
+	}
+	tmem_store_info(core, &m->store);
+	tmem_limits_get(core, &m->limits);
+	hv_info(hv, &m->workers);
+	pressure_status(pressure, &m->pressure);
+	m->frame = tmem_frame_size(core);
+	return m;
+}
+
+void metrics_free(struct metrics *m)
+{
+	if (m)
+		free(m->guests);
+	free(m);
+}
+
+/* ---- the format -------------------------------------------------------- */
+
+static void family(FILE *f, const char *name, const char *type, const char *help)
+{
+	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void number(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
+{
+	family(f, name, type, help);
+	fprintf(f, "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void seconds(FILE *f, const char *name, const char *help, uint64_t ns)
+{
+	family(f, name, "counter", help);
+	fprintf(f, "%s %llu.%09llu\n", name, (unsigned long long)(ns / 1000000000),
+		(unsigned long long)(ns % 1000000000));
+}
+
+static uint64_t member(const void *base, size_t offset)
+{
+	uint64_t value;
+
+	memcpy(&value, (const char *)base + offset, sizeof(value));
+	return value;
+}
+
+/* ---- guests ------------------------------------------------------------ */
+
+struct row {
+	const char *name, *type, *help;
+	size_t offset;
+};
+
+#define COUNTER(member) offsetof(struct tmem_counters, member)
+
+static const struct row kind_rows[] = {
+	{ "tmem_guest_pages", "gauge", "Pages held.", COUNTER(pages) },
+	{ "tmem_guest_objects", "gauge", "Objects held.", COUNTER(objects) },
+	{ "tmem_guest_stored_bytes", "gauge", "Compressed size of the pages held.",
+	  COUNTER(bytes_stored) },
+	{ "tmem_guest_physical_bytes", "gauge", "Host memory charged for the pages held.",
+	  COUNTER(bytes_physical) },
+	{ "tmem_guest_same_filled_pages", "gauge", "Pages held that are one repeated word.",
+	  COUNTER(pages_same_filled) },
+	{ "tmem_guest_raw_pages", "gauge", "Pages held uncompressed.", COUNTER(pages_raw) },
+	{ "tmem_guest_puts_total", "counter", "Puts asked for.", COUNTER(puts) },
+	{ "tmem_guest_puts_stored_total", "counter", "Puts that stored a page.", COUNTER(puts_ok) },
+	{ "tmem_guest_gets_total", "counter", "Gets asked for.", COUNTER(gets) },
+	{ "tmem_guest_gets_hit_total", "counter", "Gets that found their page.", COUNTER(gets_ok) },
+	{ "tmem_guest_flushes_total", "counter", "Page flushes asked for.", COUNTER(flushes) },
+	{ "tmem_guest_flushes_found_total", "counter", "Page flushes that removed a page.",
+	  COUNTER(flushes_found) },
+	{ "tmem_guest_object_flushes_total", "counter", "Object flushes asked for.",
+	  COUNTER(object_flushes) },
+	{ "tmem_guest_evicted_pages_total", "counter", "Pages dropped to make room.",
+	  COUNTER(evicted_pages) },
+	{ "tmem_guest_damaged_pages_total", "counter", "Pages whose checksum was wrong.",
+	  COUNTER(damaged) },
+};
+
+static void kind_family(FILE *f, const struct metrics *m, const struct row *r)
+{
+	family(f, r->name, r->type, r->help);
+	for (size_t i = 0; i < m->count; i++) {
+		for (unsigned k = 0; k < TMEM_KINDS; k++)
+			fprintf(f, "%s{guest=\"%s\",kind=\"%s\"} %llu\n", r->name, m->guests[i].name,
+				kinds[k], (unsigned long long)member(&m->guests[i].client.kind[k],
+								    r->offset));
+	}
+}
+
+static void refused_family(FILE *f, const struct metrics *m)
+{
+	static const struct {
+		const char *reason;
+		size_t offset;
+	} reasons[] = {
+		{ "quota", COUNTER(puts_refused_quota) },
+		{ "pressure", COUNTER(puts_refused_pressure) },
+		{ "frozen", COUNTER(puts_refused_frozen) },
+		{ "incompressible", COUNTER(puts_refused_incompressible) },
+		{ "no_memory", COUNTER(puts_failed_nomem) },
+	};
+	const char *name = "tmem_guest_puts_refused_total";
+
+	family(f, name, "counter", "Puts refused, by reason.");
+	for (size_t i = 0; i < m->count; i++) {
+		for (unsigned k = 0; k < TMEM_KINDS; k++) {
+			for (size_t r = 0; r < sizeof(reasons) / sizeof(reasons[0]); r++)
+				fprintf(f, "%s{guest=\"%s\",kind=\"%s\",reason=\"%s\"} %llu\n", name,
+					m->guests[i].name, kinds[k], reasons[r].reason,
+					(unsigned long long)member(&m->guests[i].client.kind[k],
+								   reasons[r].offset));
+		}
+	}
+}
+
+#define GUEST(member) offsetof(struct metrics_guest, member)
+
+static const struct row guest_rows[] = {
+	{ "tmem_guest_min_bytes", "gauge", "Physical bytes that pressure leaves to the guest.",
+	  GUEST(client.quota.min) },
+	{ "tmem_guest_max_bytes", "gauge", "Most physical bytes; no sample: no limit.",
+	  GUEST(client.quota.max) },
+	{ "tmem_guest_persistent_max_bytes", "gauge",
+	  "Most physical bytes of persistent pages; no sample: no limit.",
+	  GUEST(client.quota.persistent_max) },
+	{ "tmem_guest_evicted_frames_total", "counter", "Frames taken from the guest.",
+	  GUEST(client.evicted_frames) },
+	{ "tmem_guest_requests_total", "counter", "Requests taken from its rings.",
+	  GUEST(requests) },
+	{ "tmem_guest_bad_requests_total", "counter", "Requests answered as malformed.",
+	  GUEST(bad_requests) },
+	{ "tmem_guest_kicks_total", "counter", "Notifications from the guest.", GUEST(kicks) },
+	{ "tmem_guest_interrupts_total", "counter", "Interrupts sent to the guest.",
+	  GUEST(interrupts) },
+	{ "tmem_guest_connections_total", "counter", "Connections of its VMM.",
+	  GUEST(connections) },
+	{ "tmem_guest_connection_failures_total", "counter", "Connections closed for cause.",
+	  GUEST(failures) },
+};
+
+static void guest_family(FILE *f, const struct metrics *m, const struct row *r)
+{
+	family(f, r->name, r->type, r->help);
+	for (size_t i = 0; i < m->count; i++) {
+		uint64_t value = member(&m->guests[i], r->offset);
+
+		if (value != TMEM_NO_LIMIT)
+			fprintf(f, "%s{guest=\"%s\"} %llu\n", r->name, m->guests[i].name,
+				(unsigned long long)value);
+	}
+}
+
+static void guest_states(FILE *f, const struct metrics *m)
+{
+	family(f, "tmem_guest_weight", "gauge", "Weight of its fair share.");
+	for (size_t i = 0; i < m->count; i++)
+		fprintf(f, "tmem_guest_weight{guest=\"%s\"} %u\n", m->guests[i].name,
+			m->guests[i].client.quota.weight);
+	family(f, "tmem_guest_share_ratio", "gauge", "Physical bytes over fair share.");
+	for (size_t i = 0; i < m->count; i++)
+		fprintf(f, "tmem_guest_share_ratio{guest=\"%s\"} %llu.%03llu\n", m->guests[i].name,
+			(unsigned long long)m->guests[i].client.share_permille / 1000,
+			(unsigned long long)m->guests[i].client.share_permille % 1000);
+	family(f, "tmem_guest_frozen", "gauge", "1 while its puts are refused by order.");
+	for (size_t i = 0; i < m->count; i++)
+		fprintf(f, "tmem_guest_frozen{guest=\"%s\"} %d\n", m->guests[i].name,
+			m->guests[i].client.frozen);
+	family(f, "tmem_guest_ready", "gauge", "1 while a driver in the guest is at work.");
+	for (size_t i = 0; i < m->count; i++)
+		fprintf(f, "tmem_guest_ready{guest=\"%s\"} %d\n", m->guests[i].name,
+			m->guests[i].state == HV_GUEST_READY);
+}
+
+/* ---- host -------------------------------------------------------------- */
+
+static void arena_families(FILE *f, const struct metrics *m)
+{
+	const struct tmem_store_info *s = &m->store;
+
+	number(f, "tmem_arena_max_bytes", "gauge", "Most memory the arena may ever use.",
+	       m->pressure.config.total);
+	number(f, "tmem_arena_target_bytes", "gauge", "Memory the arena may use now.",
+	       m->limits.target);
+	number(f, "tmem_arena_persistent_max_bytes", "gauge",
+	       "Memory persistent pages may use now.", m->limits.persistent_max);
+	number(f, "tmem_arena_resident_bytes", "gauge", "Memory the arena uses.",
+	       s->bytes_resident);
+	number(f, "tmem_index_bytes", "gauge", "Memory of the index, beside the arena.",
+	       s->bytes_metadata);
+	family(f, "tmem_arena_frames_bytes", "gauge", "Memory of frames by what they hold.");
+	fprintf(f, "tmem_arena_frames_bytes{state=\"ephemeral\"} %llu\n"
+		   "tmem_arena_frames_bytes{state=\"persistent\"} %llu\n"
+		   "tmem_arena_frames_bytes{state=\"unused\"} %llu\n",
+		(unsigned long long)(s->frames_zbud * m->frame),
+		(unsigned long long)(s->frames_zs * m->frame),
+		(unsigned long long)(s->frames_free * m->frame));
+	number(f, "tmem_evicted_frames_total", "counter", "Frames emptied by eviction.",
+	       s->frames_evicted);
+	number(f, "tmem_returned_bytes_total", "counter", "Memory given back to the host.",
+	       s->frames_returned * m->frame);
+	number(f, "tmem_failed_allocations_total", "counter", "Allocations that failed.",
+	       s->failed_alloc);
+	family(f, "tmem_accepts_puts", "gauge", "1 while puts of the kind are taken.");
+	fprintf(f, "tmem_accepts_puts{kind=\"ephemeral\"} %d\n"
+		   "tmem_accepts_puts{kind=\"persistent\"} %d\n",
+		m->limits.accept_ephemeral, m->limits.accept_persistent);
+}
+
+static void pressure_families(FILE *f, const struct metrics *m)
+{
+	const struct pressure_status *s = &m->pressure;
+
+	family(f, "tmem_pressure_reason", "gauge", "1 for what the memory policy does now.");
+	for (unsigned r = 0; r < POLICY_REASONS; r++)
+		fprintf(f, "tmem_pressure_reason{reason=\"%s\"} %d\n",
+			policy_reason_name((enum policy_reason)r), s->decision.reason == r);
+	if (s->decision.reason != POLICY_OFF) {
+		number(f, "tmem_pressure_available_bytes", "gauge",
+		       "Available memory of the host, or of the cgroup if that is shorter.",
+		       s->decision.available);
+		number(f, "tmem_pressure_low_bytes", "gauge",
+		       "Below this much available memory is given back.", s->decision.low);
+		number(f, "tmem_pressure_high_bytes", "gauge",
+		       "Until this much is available memory is given back.", s->decision.high);
+	}
+	number(f, "tmem_pressure_returned_bytes_total", "counter",
+	       "Memory given back by the policy.", s->bytes_given);
+	number(f, "tmem_pressure_evicted_pages_total", "counter", "Pages evicted by the policy.",
+	       s->pages_evicted);
+}
+
+static void daemon_families(FILE *f, const struct metrics *m)
+{
+	family(f, "tmem_build_info", "gauge", "1, with the version of tmemd.");
+	fprintf(f, "tmem_build_info{version=\"%s\"} 1\n", TMEM_VERSION);
+	number(f, "tmem_workers", "gauge", "Threads that serve guests.", m->workers.workers);
+	seconds(f, "tmem_worker_busy_seconds_total", "Time workers spent on requests.",
+		m->workers.worker_busy_ns);
+	seconds(f, "tmem_worker_spin_seconds_total", "Time workers spent looking for requests.",
+		m->workers.worker_spin_ns);
+}
+
+char *metrics_text(const struct metrics *m)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	bool failed;
+
+	if (!f)
+		return NULL;
+	daemon_families(f, m);
+	arena_families(f, m);
+	pressure_families(f, m);
+	for (size_t i = 0; i < sizeof(kind_rows) / sizeof(kind_rows[0]); i++)
+		kind_family(f, m, &kind_rows[i]);
+	refused_family(f, m);
+	for (size_t i = 0; i < sizeof(guest_rows) / sizeof(guest_rows[0]); i++)
+		guest_family(f, m, &guest_rows[i]);
+	guest_states(f, m);
+	failed = ferror(f);
+	if (fclose(f) || failed) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
