@@ -21,11 +21,15 @@
 
 #include "guest.h"
 #include "log.h"
+#include "tmemp.h"
 #include "transport.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
+
+static_assert((int)HV_DRAIN_DONE == (int)TMEMP_DRAIN_DONE &&
+	      (int)HV_DRAIN_NO_ROOM == (int)TMEMP_DRAIN_NO_ROOM, "one numbering");
 
 struct guest {
 	struct guest_env env;
@@ -483,6 +487,14 @@ static enum hv_guest_state guest_state(const struct guest *g)
 	return atomic_load(&g->set.session.open) ? HV_GUEST_READY : HV_GUEST_CONNECTED;
 }
 
+int guest_drain(struct guest *g, bool drain)
+{
+	if (!g->conn || !atomic_load(&g->set.session.open))
+		return -ENOTCONN;
+	queue_set_event(&g->set, drain ? TMEMP_EVENT_DRAIN : TMEMP_EVENT_LIMITS);
+	return 0;
+}
+
 void guest_info(struct guest *g, struct hv_guest_info *info)
 {
 	struct session *s = &g->set.session;
@@ -496,6 +508,8 @@ void guest_info(struct guest *g, struct hv_guest_info *info)
 		.driver_version = atomic_load(&s->driver_version),
 		.kernel_version = atomic_load(&s->kernel_version),
 		.queues = queue_set_running(&g->set),
+		.drain = (enum hv_drain)atomic_load(&s->drain_result),
+		.drain_left = atomic_load(&s->drain_left),
 		.requests = atomic_load_explicit(&s->requests, memory_order_relaxed),
 		.bad_requests = atomic_load_explicit(&s->bad_requests, memory_order_relaxed),
 		.connections = g->connections,

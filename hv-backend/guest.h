@@ -55,6 +55,9 @@ const char *guest_name(const struct guest *g);
 /* If a queue has failed, end the connection. */
 void guest_check(struct guest *g);
 
+/* As hv_guest_drain(). */
+int  guest_drain(struct guest *g, bool drain);
+
 /* The strings live as long as the guest. */
 void guest_info(struct guest *g, struct hv_guest_info *info);
 

@@ -176,6 +176,13 @@ int hv_guest_remove(struct hv *h, const char *name)
 	return 0;
 }
 
+int hv_guest_drain(struct hv *h, const char *name, bool drain)
+{
+	struct entry **at = entry_find(h, name);
+
+	return *at ? guest_drain((*at)->guest, drain) : -ENOENT;
+}
+
 int hv_guest_each(struct hv *h, int (*fn)(const struct hv_guest_info *info, void *arg), void *arg)
 {
 	for (struct entry *e = h->guests; e; e = e->next) {

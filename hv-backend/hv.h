@@ -45,6 +45,19 @@ int  hv_guest_add(struct hv *h, const struct hv_guest_config *g);
 /* Disconnect it, drop its pages, remove its socket.  -ENOENT. */
 int  hv_guest_remove(struct hv *h, const char *name);
 
+/*
+ * Ask the guest's driver to take back all its pages and offer none; or, with drain
+ * false, to go on.  How it fared is in hv_guest_info.  -ENOENT; -ENOTCONN: no
+ * driver is there to hear it.
+ */
+int  hv_guest_drain(struct hv *h, const char *name, bool drain);
+
+enum hv_drain {
+	HV_DRAIN_NONE,		/* none asked for, or no answer yet */
+	HV_DRAIN_DONE,		/* the guest needs nothing from us */
+	HV_DRAIN_NO_ROOM,	/* its own disk could not take them all; it goes on */
+};
+
 enum hv_guest_state {
 	HV_GUEST_LISTENING,	/* nobody connected */
 	HV_GUEST_CONNECTED,	/* a VMM is there, no driver has said HELLO */
@@ -60,6 +73,8 @@ struct hv_guest_info {
 	uint32_t driver_version;	/* from HELLO: major << 16 | minor << 8 | patch; 0 before */
 	uint32_t kernel_version;	/* from HELLO: LINUX_VERSION_CODE; 0 unknown */
 	unsigned queues;		/* running */
+	enum hv_drain drain;
+	uint64_t drain_left;		/* pages the guest still needs from us */
 	uint64_t requests, kicks, interrupts;	/* since the guest was added */
 	uint64_t bad_requests;		/* answered with a TMEMP_BAD_* status */
 	uint64_t connections, failures;	/* failures: connections closed for cause */

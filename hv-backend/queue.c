@@ -278,6 +278,15 @@ int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *ar
 	return err;
 }
 
+void queue_set_event(struct queue_set *set, uint64_t events)
+{
+	set_lock(set);
+	session_event_raise_locked(&set->session, events);
+	for (unsigned i = 0; i < set->count; i++)
+		queue_interrupt_locked(&set->queue[i]);
+	set_unlock(set);
+}
+
 const char *queue_set_fault(struct queue_set *set, unsigned *index)
 {
 	for (unsigned i = 0; i < set->count; i++) {

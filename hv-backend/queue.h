@@ -101,6 +101,9 @@ int queue_call_set(struct queue *q, int fd);
  */
 int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *arg), void *arg);
 
+/* Tell the guest of TMEMP_EVENT_* bits. */
+void queue_set_event(struct queue_set *set, uint64_t events);
+
 /* The first fault in the set, or NULL; *index is its queue. */
 const char *queue_set_fault(struct queue_set *set, unsigned *index);
 

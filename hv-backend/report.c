@@ -226,6 +226,12 @@ json_t *report_quota(const struct tmem_quota *q)
 	return o;
 }
 
+static const char *const drain_names[] = {
+	[HV_DRAIN_NONE] = "none",
+	[HV_DRAIN_DONE] = "done",
+	[HV_DRAIN_NO_ROOM] = "no-room",
+};
+
 static void set_connection(json_t **o, const struct hv_guest_info *g)
 {
 	report_set(o, "transport", json_string(transport_names[g->transport]));
@@ -238,6 +244,8 @@ static void set_connection(json_t **o, const struct hv_guest_info *g)
 	set_integer(o, "bad_requests", g->bad_requests);
 	set_integer(o, "kicks", g->kicks);
 	set_integer(o, "interrupts", g->interrupts);
+	report_set(o, "drain", json_string(drain_names[g->drain]));
+	set_integer(o, "drain_left", g->drain_left);
 	report_set(o, "last_failure", report_text(g->last_failure));
 }
 

@@ -165,6 +165,12 @@ static uint64_t epoch_new(void)
 	return e;
 }
 
+static void drain_note(struct session *s, uint32_t result, uint64_t left)
+{
+	atomic_store(&s->drain_result, result);
+	atomic_store(&s->drain_left, left);
+}
+
 static int boot_begin(struct session *s, uint64_t nonce)
 {
 	uint64_t epoch = epoch_new();
@@ -175,6 +181,8 @@ static int boot_begin(struct session *s, uint64_t nonce)
 	tmem_client_flush(s->client);
 	s->nonce = nonce;
 	s->epoch = epoch;
+	s->pending = 0;
+	drain_note(s, TMEMP_DRAIN_NONE, 0);
 	return 0;
 }
 
@@ -332,14 +340,28 @@ void session_event_locked(struct session *s, uint64_t events)
 	response_write(p.ring, p.head, p.response, 0, &answer);
 }
 
+void session_event_raise_locked(struct session *s, uint64_t events)
+{
+	drain_note(s, TMEMP_DRAIN_NONE, 0);
+	s->pending |= events;
+	if (!s->parked.ring)
+		return;
+	events = s->pending;
+	s->pending = 0;
+	session_event_locked(s, events);
+}
+
 static void park(struct call *c)
 {
 	session_event_locked(c->s, 0);
+	drain_note(c->s, c->op.event.drain_result, c->op.event.drain_left);
 	c->s->parked = (struct session_parked){
 		.ring = c->ring,
 		.head = c->chain->head,
 		.response = c->response->addr,
 	};
+	if (c->s->pending)
+		session_event_raise_locked(c->s, 0);
 }
 
 /* ---- all four ----------------------------------------------------------- */

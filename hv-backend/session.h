@@ -44,6 +44,9 @@ struct session {
 	struct tmem_client *client;	/* constant */
 	uint64_t nonce, epoch;		/* (all) survive a connection; 0: no boot known */
 	struct session_parked parked;	/* (all) */
+	uint64_t pending;		/* (all) TMEMP_EVENT_* for the next that is parked */
+	_Atomic uint32_t drain_result;	/* (all) TMEMP_DRAIN_* of the last drain asked for */
+	_Atomic uint64_t drain_left;	/* (all) pages the guest still needs from us */
 	_Atomic bool open;		/* (all) HELLO done on this connection */
 	_Atomic uint32_t driver_version, kernel_version;
 	_Atomic uint64_t requests;	/* served or parked, since the guest was added */
@@ -63,6 +66,12 @@ void session_init(struct session *s, struct tmem_client *client);
  */
 enum session_verdict session_serve(struct session *s, struct session_worker *w, struct ring *r,
 				   const struct ring_chain *c, bool alone);
+
+/*
+ * Tell the guest of TMEMP_EVENT_* bits now, or as soon as it parks an EVENT.  What
+ * is asked for again has no result yet.  All locks held.
+ */
+void session_event_raise_locked(struct session *s, uint64_t events);
 
 /* Complete the parked EVENT, if there is one, with TMEMP_EVENT_* bits.  All locks held. */
 void session_event_locked(struct session *s, uint64_t events);

@@ -341,6 +341,24 @@ static int verb_thaw(struct call *c)
 	return 0;
 }
 
+/* What comes of it, the guest's stats say later. */
+static int drain_ask(struct call *c, bool drain)
+{
+	if (hv_guest_drain(c->host->hv, c->guest, drain))
+		return fail(c, VERB_FAILED, "guest %s: no driver is there to hear it", c->guest);
+	return 0;
+}
+
+static int verb_drain(struct call *c)
+{
+	return drain_ask(c, true);
+}
+
+static int verb_resume(struct call *c)
+{
+	return drain_ask(c, false);
+}
+
 static int verb_flush(struct call *c)
 {
 	uint64_t pages = tmem_client_flush_ephemeral(c->client);
@@ -414,6 +432,10 @@ static const struct verb verbs[] = {
 	  .run = verb_freeze },
 	{ .name = "thaw", .arguments = { "guest" }, .guest_required = true, .changes = true,
 	  .run = verb_thaw },
+	{ .name = "drain", .arguments = { "guest" }, .guest_required = true, .changes = true,
+	  .run = verb_drain },
+	{ .name = "resume", .arguments = { "guest" }, .guest_required = true, .changes = true,
+	  .run = verb_resume },
 	{ .name = "flush", .arguments = { "guest" }, .guest_required = true, .changes = true,
 	  .run = verb_flush },
 	{ .name = "shrink", .arguments = { "bytes", "dry_run" }, .changes = true,
