@@ -14,6 +14,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 
+#include "event.h"
 #include "ivshmem.h"
 #include "request.h"
 #include "slot.h"
@@ -50,8 +51,13 @@ static int __init tmem_init(void)
 	err = tmem_swap_init();
 	if (err)
 		goto err_host;
+	err = tmem_event_init();
+	if (err)
+		goto err_swap;
 	return 0;
 
+err_swap:
+	tmem_swap_exit();
 err_host:
 	tmem_host_forget();
 	tmem_ivshmem_exit();
@@ -66,6 +72,7 @@ err_queues:
 
 static void __exit tmem_exit(void)
 {
+	tmem_event_exit();
 	tmem_swap_exit();
 	tmem_host_forget();
 	tmem_ivshmem_exit();

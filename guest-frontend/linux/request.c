@@ -166,6 +166,35 @@ bool tmem_get_wait(struct tmem_slot *slot, const struct tmem_key *key)
 	return false;
 }
 
+/* ---- events -------------------------------------------------------------- */
+
+struct tmem_slot *tmem_event_park(u32 drain_result, u64 drain_left)
+{
+	struct tmem_slot *slot = NULL;
+	struct tmemp_request *r;
+
+	if (tmem_host_ready())
+		slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_NOWAIT);
+	if (!slot)
+		return NULL;
+	r = request_start(slot, TMEMP_OP_EVENT, TMEM_PAGE_NONE);
+	r->event.drain_result = cpu_to_le32(drain_result);
+	r->event.drain_left = cpu_to_le64(drain_left);
+	if (!tmem_slot_submit(slot, true))
+		return slot;
+	tmem_slot_release(slot);
+	return NULL;
+}
+
+bool tmem_event_poll(struct tmem_slot *slot, u64 *events)
+{
+	if (!tmem_slot_poll(slot))
+		return false;
+	*events = answer_status(slot) == TMEMP_OK ? le64_to_cpu(slot->answer.events) : 0;
+	tmem_slot_release(slot);
+	return true;
+}
+
 /* ---- the session --------------------------------------------------------- */
 
 /* Send what is in slot and wait.  0: answered OK, with the answer in *answer. */
@@ -203,7 +232,7 @@ static int host_hello(void)
 	r->hello.version_min = cpu_to_le16(TMEMP_VERSION);
 	r->hello.version_max = cpu_to_le16(TMEMP_VERSION);
 	r->hello.nonce = cpu_to_le64(host.nonce);
-	r->hello.ops = cpu_to_le64(OPS_NEEDED);
+	r->hello.ops = cpu_to_le64(OPS_NEEDED | 1u << TMEMP_OP_EVENT);
 	r->hello.driver_version = cpu_to_le32(TMEM_VERSION_WIRE);
 	r->hello.kernel_version = cpu_to_le32(COMPAT_KERNEL_VERSION);
 	err = control_call(slot, &answer);

@@ -38,6 +38,15 @@ void tmem_host_detach(struct tmem_transport *t);
 /* Give everything the host holds for this guest back.  Waits, bounded. */
 void tmem_host_forget(void);
 
+/*
+ * Park a request that the host completes when it wants something, with how the
+ * last drain went.  NULL: no host, or no slot.  Does not wait.
+ */
+struct tmem_slot *tmem_event_park(u32 drain_result, u64 drain_left);
+
+/* True: completed or lost, *events is what the host wants, the slot is released. */
+bool tmem_event_poll(struct tmem_slot *slot, u64 *events);
+
 bool tmem_host_ready(void);
 unsigned int tmem_host_queues(void);		/* in use; 0 before the first host */
 unsigned int tmem_host_queues_wanted(void);	/* the most a transport can be given */

@@ -28,6 +28,14 @@
  *           if the host executes it after all, the page is found by nobody (the
  *           bit is clear) and is flushed by the request that follows it in the
  *           same queue.
+ *
+ *           move: puts are closed and those under way have ended, so a held sector's
+ *                 generation is that of the host's page.  The sector is named in
+ *                 moving under its lock, got, written to the disk, and disowned if
+ *                 its generation is still the same.  A write to it that comes
+ *                 meanwhile takes a new generation under the same lock, and then
+ *                 waits until moving names another before it goes to the disk: the
+ *                 older page never lands on top of it.
  * Must not: allocate after tmem_sectors_init; hold a lock while it waits.
  *
  * Locks:    an object's lock before a queue's lock.  Both with interrupts off.
@@ -190,9 +198,14 @@ static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot,
 	int err;
 
 	spin_lock_irqsave(sector_lock(s, sector), flags);
-	*generation = ++s->generation[sector];
-	key = sector_key(s, sector);
-	err = tmem_put_submit(slot, &key);
+	if (s->closed) {
+		tmem_slot_release(slot);
+		err = -ESHUTDOWN;
+	} else {
+		*generation = ++s->generation[sector];
+		key = sector_key(s, sector);
+		err = tmem_put_submit(slot, &key);
+	}
 	if (!err) {
 		clear_bit(sector, s->owed);
 		object_of(s, sector)->putting++;
@@ -207,7 +220,8 @@ static void put_end(struct tmem_sectors *s, u64 sector, u32 generation,
 	unsigned long flags;
 
 	spin_lock_irqsave(sector_lock(s, sector), flags);
-	object_of(s, sector)->putting--;
+	if (!--object_of(s, sector)->putting && s->closed)
+		wake_up(&s->settled);
 	if (s->generation[sector] == generation) {
 		switch (result) {
 		case TMEM_PUT_TAKEN:
@@ -233,10 +247,11 @@ bool tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool o
 		[TMEM_PUT_DOUBTFUL] = TMEM_PUTS_DOUBTFUL,
 	};
 	enum tmem_put_result result;
-	struct tmem_slot *slot;
+	struct tmem_slot *slot = NULL;
 	u32 generation;
 
-	slot = offer ? tmem_request_begin(tmemp_swap_object(sector), TMEM_OFFER) : NULL;
+	if (offer && !READ_ONCE(s->closed))
+		slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_OFFER);
 	if (slot) {
 		page_from_bio(slot->page, bio);
 		if (!put_begin(s, sector, slot, &generation)) {
@@ -248,6 +263,7 @@ bool tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool o
 	}
 	tmem_sector_free(s, sector);
 	tmem_count(TMEM_PUTS_SKIPPED);
+	wait_event(s->settled, READ_ONCE(s->moving) != sector);
 	return false;
 }
 
@@ -293,6 +309,97 @@ int tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio)
 	return 0;
 }
 
+/* ---- moving everything to the disk --------------------------------------- */
+
+static bool putting_ended(struct tmem_sectors *s)
+{
+	unsigned int i, putting = 0;
+
+	for (i = 0; i < TMEM_SECTOR_OBJECTS; i++) {
+		spin_lock_irq(&s->objects[i].lock);
+		putting += s->objects[i].putting;
+		spin_unlock_irq(&s->objects[i].lock);
+	}
+	return !putting;
+}
+
+/* A put is waited for within the module's bound, so this ends. */
+void tmem_sectors_close(struct tmem_sectors *s)
+{
+	WRITE_ONCE(s->closed, true);
+	wait_event(s->settled, putting_ended(s));
+}
+
+void tmem_sectors_open(struct tmem_sectors *s)
+{
+	WRITE_ONCE(s->closed, false);
+}
+
+/* The page of a held sector, in a slot; the sector is moving then.  NULL: not held, or lost. */
+static struct tmem_slot *move_begin(struct tmem_sectors *s, u64 sector, struct tmem_key *key)
+{
+	struct tmem_slot *slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_NEED);
+	unsigned long flags;
+	bool got = false;
+
+	if (!slot)
+		return NULL;
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	*key = sector_key(s, sector);
+	if (test_bit(sector, s->held)) {
+		got = !tmem_get_submit(slot, key);
+		if (got)
+			WRITE_ONCE(s->moving, sector);
+	} else {
+		tmem_slot_release(slot);
+	}
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+	return got && tmem_get_wait(slot, key) ? slot : NULL;
+}
+
+static void move_end(struct tmem_sectors *s, u64 sector, const struct tmem_key *key, bool written)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	if (written && sector_key(s, sector).tag == key->tag)
+		disown_locked(s, sector);
+	WRITE_ONCE(s->moving, TMEM_SECTOR_NONE);
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+	wake_up_all(&s->settled);
+}
+
+/* 0 where there is nothing to move any more. */
+static int sector_move(struct tmem_sectors *s, u64 sector,
+		       int (*write)(void *arg, u64 sector, void *page), void *arg)
+{
+	struct tmem_key key = {};
+	struct tmem_slot *slot = move_begin(s, sector, &key);
+	int err = -EIO;
+
+	if (slot) {
+		err = write(arg, sector, slot->page);
+		tmem_slot_release(slot);
+	}
+	move_end(s, sector, &key, !err);
+	return err && test_bit(sector, s->held) ? err : 0;
+}
+
+int tmem_sectors_move(struct tmem_sectors *s,
+		      int (*write)(void *arg, u64 sector, void *page), void *arg)
+{
+	unsigned long sector;
+	int err;
+
+	for_each_set_bit(sector, s->held, s->count) {
+		err = sector_move(s, sector, write, arg);
+		if (err)
+			return err;
+		cond_resched();
+	}
+	return 0;
+}
+
 /* ---- creation ------------------------------------------------------------ */
 
 int tmem_sectors_init(struct tmem_sectors *s, u64 count)
@@ -302,6 +409,9 @@ int tmem_sectors_init(struct tmem_sectors *s, u64 count)
 	if (count > TMEMP_SWAP_OFFSET_MAX || count > ULONG_MAX / sizeof(*s->generation))
 		return -EFBIG;
 	s->count = count;
+	s->closed = false;
+	s->moving = TMEM_SECTOR_NONE;
+	init_waitqueue_head(&s->settled);
 	atomic_long_set(&s->nr_held, 0);
 	INIT_DELAYED_WORK(&s->drain, drain_work);
 	for (i = 0; i < TMEM_SECTOR_OBJECTS; i++)

@@ -8,12 +8,14 @@
 #include <linux/atomic.h>
 #include <linux/cache.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "tmemp.h"
 
 struct bio;
 
+#define TMEM_SECTOR_NONE	U64_MAX
 #define TMEM_SECTOR_OBJECTS	(1u << TMEMP_SWAP_OBJECTS_SHIFT)
 
 /*
@@ -28,10 +30,15 @@ struct bio;
  *               =>  the host has no page of the sector, or one that a request in
  *                   the ring removes
  *
+ *   closed      =>  no put is begun
+ *   moving      =   the sector whose page is on its way from the host to the disk,
+ *                   or TMEM_SECTOR_NONE
+ *
  *   nr_held = sectors that are held
  *   object.putting = puts of the object's sectors begun and not ended
  *
- * A sector's bits and generation are protected by its object's lock.
+ * A sector's bits and generation are protected by its object's lock; closed is set
+ * with each of these locks held once since; moving changes under its sector's.
  */
 struct tmem_sectors {
 	u64			count;		/* constant */
@@ -41,6 +48,9 @@ struct tmem_sectors {
 	atomic_long_t		nr_held;
 	struct workqueue_struct	*workers;
 	struct delayed_work	drain;		/* sends owed flushes */
+	bool			closed;
+	u64			moving;
+	wait_queue_head_t	settled;	/* waits for moving, or for putting to be 0 */
 	struct tmem_sector_object {
 		spinlock_t	lock;
 		unsigned int	putting;
@@ -65,5 +75,17 @@ int  tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio);
 
 /* The sector's content is needed no longer.  Any context. */
 void tmem_sector_free(struct tmem_sectors *s, u64 sector);
+
+/* Begin no put from here on, or begin them again. */
+void tmem_sectors_close(struct tmem_sectors *s);
+void tmem_sectors_open(struct tmem_sectors *s);
+
+/*
+ * Move what the host holds to the disk, sector by sector, while the device is in
+ * use; the sectors are closed.  0: the host holds nothing any more; else what
+ * write said, or -EIO: the host did not give a page back.  One caller at a time.
+ */
+int  tmem_sectors_move(struct tmem_sectors *s,
+		       int (*write)(void *arg, u64 sector, void *page), void *arg);
 
 #endif

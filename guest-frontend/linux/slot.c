@@ -309,6 +309,21 @@ bool tmem_slot_wait(struct tmem_slot *slot)
 	return answered;
 }
 
+bool tmem_slot_poll(struct tmem_slot *slot)
+{
+	struct tmem_queue *q = slot->queue;
+	unsigned long flags;
+	bool answered;
+
+	spin_lock_irqsave(&q->lock, flags);
+	queue_reap_locked(q);
+	answered = slot->state == TMEM_SLOT_DONE;
+	if (answered)
+		slot->state = TMEM_SLOT_HELD;
+	spin_unlock_irqrestore(&q->lock, flags);
+	return answered;
+}
+
 /* ---- a transport comes and goes ------------------------------------------ */
 
 void tmem_queues_start(struct tmem_transport *t)

@@ -113,6 +113,9 @@ int  tmem_slot_submit(struct tmem_slot *slot, bool awaited);
  */
 bool tmem_slot_wait(struct tmem_slot *slot);
 
+/* Whether the answer of an awaited slot is there; if so it is the caller's again. */
+bool tmem_slot_poll(struct tmem_slot *slot);
+
 void tmem_slot_release(struct tmem_slot *slot);
 
 /* The transport's interrupt for a queue.  Any context. */

@@ -146,6 +146,36 @@ static const struct block_device_operations swap_ops = {
 	.swap_slot_free_notify = swap_slot_free,
 };
 
+/* ---- drain ---------------------------------------------------------------- */
+
+static int page_to_disk(void *arg, u64 sector, void *page)
+{
+	tmem_count(TMEM_DISK_WRITES);
+	return compat_write_page(swap.under.bdev, sector * COMPAT_SECTORS_PER_PAGE,
+				 virt_to_page(page));
+}
+
+int tmem_swap_drain(void)
+{
+	int err;
+
+	if (!swap.disk)
+		return 0;
+	if (!swap.under.bdev && tmem_swap_held())
+		return -ENOSPC;
+	tmem_sectors_close(&swap.sectors);
+	err = tmem_sectors_move(&swap.sectors, page_to_disk, NULL);
+	if (err)
+		tmem_sectors_open(&swap.sectors);
+	return err;
+}
+
+void tmem_swap_resume(void)
+{
+	if (swap.disk)
+		tmem_sectors_open(&swap.sectors);
+}
+
 /* ---- the device ---------------------------------------------------------- */
 
 /* An image written here would be gone after the reboot that is to read it. */

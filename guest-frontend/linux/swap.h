@@ -17,4 +17,14 @@ void tmem_swap_exit(void);
 /* Pages that only the host has. */
 long tmem_swap_held(void);
 
+/*
+ * Offer no more pages to the host and take back all it holds, while the device is
+ * in use.  0: it holds nothing; -ENOSPC: there is no backing disk; -EIO, or what
+ * the disk said.  On an error pages are offered as before.  Sleeps, for long.
+ */
+int  tmem_swap_drain(void);
+
+/* Offer pages again. */
+void tmem_swap_resume(void);
+
 #endif

@@ -113,6 +113,28 @@ static inline void compat_disk_free(struct gendisk *disk)
 #endif
 }
 
+/* ---- writing one page and waiting for it ---------------------------------- */
+
+static inline int compat_write_page(struct block_device *bdev, sector_t sector, struct page *page)
+{
+	struct bio_vec vec;
+	struct bio bio;
+	int err;
+
+#if COMPAT_SINCE(5, 18)
+	bio_init(&bio, bdev, &vec, 1, REQ_OP_WRITE | REQ_SYNC);
+#else
+	bio_init(&bio, &vec, 1);
+	bio_set_dev(&bio, bdev);
+	bio.bi_opf = REQ_OP_WRITE | REQ_SYNC;
+#endif
+	bio.bi_iter.bi_sector = sector;
+	__bio_add_page(&bio, page, PAGE_SIZE, 0);
+	err = submit_bio_wait(&bio);
+	bio_uninit(&bio);
+	return err;
+}
+
 /* ---- the block device under it ------------------------------------------- */
 
 struct compat_backing {
