@@ -54,7 +54,6 @@ struct m_client {
 	char name[TMEM_NAME_MAX];
 	bool frozen;
 	bool may_share[UUIDS];
-	bool shared;			/* had a shared pool: whose counters are all members' */
 	struct tmem_quota quota;
 	struct m_pool pool[TMEM_MAX_POOLS];
 	struct m_counts count[TMEM_KINDS];
@@ -420,10 +419,8 @@ static bool op_pool_create(struct model *m)
 		return true;
 	if (p->live || rc != (allowed ? 0 : -EPERM))
 		return wrong(m, "pool create: %d", rc);
-	if (rc)
-		return true;
-	pool_open(m, p, &spec);
-	cl->shared = cl->shared || spec.shared;
+	if (rc == 0)
+		pool_open(m, p, &spec);
 	return true;
 }
 
@@ -792,7 +789,7 @@ static bool client_is_right(struct model *m, const struct m_client *cl)
 	if (strcmp(info.name, cl->name) != 0 || info.frozen != cl->frozen || info.pools != pools)
 		return wrong(m, "%s: name, frozen state or pools", cl->name);
 	for (enum tmem_kind k = 0; k < TMEM_KINDS; k++)
-		if (!(cl->shared && k == TMEM_EPHEMERAL) && !counts_are(m, cl, k, &info.kind[k]))
+		if (!counts_are(m, cl, k, &info.kind[k]))
 			return false;
 	return holds_right(m, cl, info.kind);
 }
