@@ -89,6 +89,45 @@ static void count_ns(_Atomic uint64_t *total, uint64_t ns)
 			      memory_order_relaxed);
 }
 
+/* ---- the alarm ------------------------------------------------------------- */
+
+/*
+ * An interrupt descriptor is made not to block, but the VMM shares it and can
+ * make it block again, with its counter or pipe full.  So while a worker is
+ * awake a signal comes every ALARM_MS; its only effect is to end a write that
+ * waits (queue.c).  It is left on over short sleeps and turned off by the first
+ * sleep that it disturbs.
+ */
+static void alarm_set(struct worker *w, bool on)
+{
+	const struct timespec period = { .tv_nsec = on ? ALARM_MS * 1000000 : 0 };
+	const struct itimerspec t = { .it_interval = period, .it_value = period };
+
+	if (w->alarmed != on)
+		timer_settime(w->alarm, 0, &t, NULL);
+	w->alarmed = on;
+}
+
+static void alarm_signal(int sig)
+{
+	(void)sig;
+}
+
+/* On the worker's thread, which is the one to be disturbed. */
+static int on_alarm_create(struct worker *w, struct queue *q)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = ALARM_SIGNAL };
+	struct sigaction sa = { .sa_handler = alarm_signal };
+
+	(void)q;
+	ev._sigev_un._tid = gettid();
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(ALARM_SIGNAL, &sa, NULL) < 0 ||
+	    timer_create(CLOCK_MONOTONIC, &ev, &w->alarm) < 0)
+		return -errno;
+	return 0;
+}
+
 /* ---- orders of the control thread ---------------------------------------- */
 
 static void order_take(struct worker *w)
@@ -166,6 +205,8 @@ static int on_activate_polled(struct worker *w, struct queue *q)
 static int on_stop(struct worker *w, struct queue *q)
 {
 	active_remove(w, q);
+	/* Its last interrupt may come out of a sleep. */
+	alarm_set(w, true);
 	return queue_stop(q);
 }
 
@@ -173,45 +214,6 @@ static int on_end(struct worker *w, struct queue *q)
 {
 	(void)q;
 	w->end = true;
-	return 0;
-}
-
-/* ---- the alarm ------------------------------------------------------------- */
-
-/*
- * An interrupt descriptor is made not to block, but the VMM shares it and can
- * make it block again, with its counter or pipe full.  So while a worker is
- * awake a signal comes every ALARM_MS; its only effect is to end a write that
- * waits (queue.c).  It is left on over short sleeps and turned off by the first
- * sleep that it disturbs.
- */
-static void alarm_set(struct worker *w, bool on)
-{
-	const struct timespec period = { .tv_nsec = on ? ALARM_MS * 1000000 : 0 };
-	const struct itimerspec t = { .it_interval = period, .it_value = period };
-
-	if (w->alarmed != on)
-		timer_settime(w->alarm, 0, &t, NULL);
-	w->alarmed = on;
-}
-
-static void alarm_signal(int sig)
-{
-	(void)sig;
-}
-
-/* On the worker's thread, which is the one to be disturbed. */
-static int on_alarm_create(struct worker *w, struct queue *q)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = ALARM_SIGNAL };
-	struct sigaction sa = { .sa_handler = alarm_signal };
-
-	(void)q;
-	ev._sigev_un._tid = gettid();
-	sigemptyset(&sa.sa_mask);
-	if (sigaction(ALARM_SIGNAL, &sa, NULL) < 0 ||
-	    timer_create(CLOCK_MONOTONIC, &ev, &w->alarm) < 0)
-		return -errno;
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 
 #include "victim.h"
 
+#define ASLEEP_US	400000u	/* a worker that has nothing to do has turned its alarm off */
 #define FAR	0x7000000000000000ull	/* no guest has memory there */
 
 static struct hosting host;
@@ -107,28 +108,57 @@ static void test_dead_interrupts(void **state)
 	assert_int_equal(hosting_lines(&host, "call"), 0);
 }
 
-/* Memory is taken away from under rings that run. */
 /* The VMM shares the interrupt descriptor and makes a write to it wait for ever. */
+static void interrupt_block(struct victim *v)
+{
+	const uint64_t full = UINT64_MAX - 1;
+
+	assert_int_equal(fcntl(v->q->call, F_SETFL, O_RDWR | O_NONBLOCK), 0);
+	while (read(v->q->call, &(uint64_t){ 0 }, sizeof(full)) > 0)
+		;
+	assert_int_equal(fcntl(v->q->call, F_SETFL, O_RDWR), 0);
+	assert_int_equal(write(v->q->call, &full, sizeof(full)), (ssize_t)sizeof(full));
+	*tmemp_used_event(v->q->avail, v->q->size) = htole16(v->q->used_idx);
+}
+
 static void test_interrupt_that_blocks(void **state)
 {
 	struct front_key key = key_of(0, 1);
 	uint8_t page[TMEMP_PAGE_SIZE];
-	const uint64_t full = UINT64_MAX - 1;
 	struct victim v;
 
 	(void)state;
 	page_fill(page, 7);
 	victim_open(&v, &host, "deaf", true);
-	assert_int_equal(fcntl(v.q->call, F_SETFL, O_RDWR | O_NONBLOCK), 0);
-	while (read(v.q->call, &(uint64_t){ 0 }, sizeof(full)) > 0)
-		;
-	assert_int_equal(fcntl(v.q->call, F_SETFL, O_RDWR), 0);
-	assert_int_equal(write(v.q->call, &full, sizeof(full)), (ssize_t)sizeof(full));
-	*tmemp_used_event(v.q->avail, v.q->size) = htole16(v.q->used_idx);
+	interrupt_block(&v);
 	assert_int_equal(front_put_post(v.q, &key, page, 0), 0);
 	victim_check_failed(&v, "interrupt descriptor blocks");
 }
 
+/*
+ * The same where stopping the ring is what interrupts, on a worker that has slept
+ * for long: a daemon of its own, as a bystander would keep its worker awake.
+ */
+static void test_last_interrupt_that_blocks(void **state)
+{
+	static const char *const guests[] = { "deaf", NULL };
+	struct hosting quiet;
+	struct victim v;
+	uint16_t base;
+
+	(void)state;
+	assert_int_equal(hosting_start(&quiet, guests, NULL), 0);
+	victim_open(&v, &quiet, "deaf", true);
+	assert_non_null(front_event_park(v.f, TMEMP_DRAIN_NONE, 0));
+	victim_check_works(&v);
+	usleep(ASLEEP_US);
+	interrupt_block(&v);
+	front_queue_stop(v.q, &base);
+	victim_check_failed(&v, "interrupt descriptor blocks");
+	assert_int_equal(hosting_stop(&quiet), 0);
+}
+
+/* Memory is taken away from under rings that run. */
 static void test_memory_removed(void **state)
 {
 	struct victim v;
@@ -276,6 +306,7 @@ int main(void)
 		guest_test(test_second_connection),
 		guest_test(test_dead_interrupts),
 		guest_test(test_interrupt_that_blocks),
+		guest_test(test_last_interrupt_that_blocks),
 		guest_test(test_memory_removed),
 		guest_test(test_half_hearted),
 		guest_test(test_bad_messages),
