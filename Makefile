@@ -8,6 +8,7 @@
 #
 #   O=DIR          where everything is built (build)
 #   SAN=LIST       build with -fsanitize=LIST, e.g. address,undefined
+#   V=1            print whole commands
 #   WERROR=1       warnings are errors
 #   PREFIX, DESTDIR for install
 
@@ -17,6 +18,10 @@ OPT     ?= -O2 -g
 CC      ?= cc
 CLANG   ?= clang
 VERSION := 0.1.0
+
+# One short line a command, or with V=1 the command.
+quiet := $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(V),,@$(if $(quiet),,printf '  %-3s %s\n' $1 '$@'; ))
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -85,11 +90,11 @@ help: ## list the targets
 
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(call inc,$<) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(call inc,$<) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 define archive
 @rm -f $@
-$(AR) crs $@ $^
+$(call say,AR)$(AR) crs $@ $^
 endef
 
 $(LIB_PROTO): $(call objs,$(PROTO_SRC))
@@ -104,17 +109,17 @@ $(LIB_TEST): $(call objs,$(TESTLIB_SRC))
 	$(archive)
 
 $(O)/tmemd: $(O)/obj/hv-backend/tmemd.o $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) $(HV_LIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) $(HV_LIBS)
 $(O)/tmemctl: $(call objs,$(CTL_SRC)) $(LIB_HV)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
 $(O)/tmem-bench: $(call objs,$(BENCH_SRC)) $(LIB_FRONT) $(LIB_CORE) $(LIB_PROTO)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) -ljansson
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) -ljansson
 
 # One rule a test, so that each finds its source in its own folder.
 define test_rule
 $(O)/test/$(notdir $(basename $1)): $(call objs,$1) $(LIB_TEST) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $(LIB_TEST) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS) $(TEST_LIBS)
+	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $(LIB_TEST) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS) $(TEST_LIBS)
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$t)))
 
@@ -122,7 +127,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$t)))
 define fuzz_rule
 $(O)/fuzz/$(notdir $(basename $1)): $(call objs,$1) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.o,$$^) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS)
+	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.o,$$^) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS)
 endef
 $(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$f)))
 .PHONY: fuzz-programs
