@@ -230,6 +230,12 @@ static void guest_states(FILE *f, const struct metrics *m)
 
 /* ---- host -------------------------------------------------------------- */
 
+static void frames_sample(FILE *f, const char *state, uint64_t bytes)
+{
+	fprintf(f, "tmem_arena_frames_bytes{state=\"%s\"} %llu\n", state,
+		(unsigned long long)bytes);
+}
+
 static void arena_families(FILE *f, const struct metrics *m)
 {
 	const struct tmem_store_info *s = &m->store;
@@ -245,12 +251,9 @@ static void arena_families(FILE *f, const struct metrics *m)
 	number(f, "tmem_index_bytes", "gauge", "Memory of the index, beside the arena.",
 	       s->bytes_metadata);
 	family(f, "tmem_arena_frames_bytes", "gauge", "Memory of frames by what they hold.");
-	fprintf(f, "tmem_arena_frames_bytes{state=\"ephemeral\"} %llu\n"
-		   "tmem_arena_frames_bytes{state=\"persistent\"} %llu\n"
-		   "tmem_arena_frames_bytes{state=\"unused\"} %llu\n",
-		(unsigned long long)(s->frames_zbud * m->frame),
-		(unsigned long long)(s->frames_zs * m->frame),
-		(unsigned long long)(s->frames_free * m->frame));
+	frames_sample(f, "ephemeral", s->frames_zbud * m->frame);
+	frames_sample(f, "persistent", s->frames_zs * m->frame);
+	frames_sample(f, "unused", s->frames_free * m->frame);
 	number(f, "tmem_evicted_frames_total", "counter", "Frames emptied by eviction.",
 	       s->frames_evicted);
 	number(f, "tmem_returned_bytes_total", "counter", "Memory given back to the host.",
