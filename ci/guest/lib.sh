@@ -258,16 +258,15 @@ guest_start() {
 
 # Wait until it powered off.  0 if its script ended with 0.
 guest_wait() {
-	local pid=${guest_pid[$1]}
+	wait "${guest_pid[$1]}" 2>/dev/null
 	unset "guest_pid[$1]"
-	wait "$pid" 2>/dev/null
 	guest_said "$1" 'guest: test ended with 0'
 }
 
 # guest_at POINT [SECONDS]: until a guest has come to `meet POINT` or `arrive POINT`,
 # or none is left that could.
 guest_at() {
-	await $((${2:-60} * slow)) at_or_never "$1"
+	await $((${2:-280} * slow)) at_or_never "$1"
 	[ -e "$work/share/at-$1" ] || die "a guest comes to $1"
 }
 

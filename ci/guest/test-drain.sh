@@ -9,7 +9,7 @@
 test_begin
 tmemd_start --guest one
 
-guest_start one 64M 150 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 insmod /tmem.ko swap_backing=/dev/ubda || exit 10
 swap_start || exit 11
 (

@@ -8,7 +8,7 @@
 test_begin
 tmemd_start --guest one
 
-guest_start one 64M 150 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 insmod /tmem.ko swap_backing=/dev/ubda timeout_ms=300 || exit 10
 swap_start || exit 11
 hog --mb 80 --rounds 1000 --seconds 15

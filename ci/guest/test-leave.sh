@@ -7,7 +7,7 @@
 test_begin
 tmemd_start --guest one
 
-guest_start one 64M 120 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 insmod /tmem.ko swap_backing=/dev/ubda || exit 10
 swap_start || exit 11
 hog --mb 100 --rounds 1 --seconds 60 >/dev/null &

@@ -10,7 +10,7 @@ test_begin
 tmemd_start --guest one
 
 # 100 sectors, each time a different part of a file that every guest has.
-guest_start one 64M 150 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 put() { dd if=/bin/busybox of=/dev/tmemswap0 bs=4k skip=$1 seek=1 count=100 oflag=direct 2>/dev/null; }
 same() {
 	dd if=/bin/busybox bs=4k skip=$1 count=100 2>/dev/null >/tmp/expected

@@ -10,7 +10,7 @@ test_begin
 tmemd_start --guest one
 
 # 200 pages in the device, compared; skip the header sector.
-guest_start one 64M 180 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 fill() { dd if=/bin/busybox of=/dev/tmemswap0 bs=4k seek=1 count=200 oflag=direct 2>/dev/null; }
 same() {
 	echo 3 >/proc/sys/vm/drop_caches

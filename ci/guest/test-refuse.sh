@@ -12,7 +12,7 @@ persistent-max = 16M
 EOS
 tmemd_start --config "$work/tmemd.conf" --guest one
 
-guest_start one 64M 180 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 insmod /tmem.ko swap_backing=/dev/ubda || exit 10
 swap_start || exit 11
 hog --mb 128 --rounds 2 || exit 12

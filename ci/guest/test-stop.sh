@@ -9,7 +9,7 @@
 test_begin
 tmemd_start --guest one
 
-guest_start one 64M 180 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 insmod /tmem.ko swap_backing=/dev/ubda timeout_ms=500 || exit 10
 swap_start || exit 11
 hog --mb 110 --rounds 1000 --seconds 20

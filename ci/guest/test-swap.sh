@@ -8,7 +8,7 @@
 test_begin
 tmemd_start --guest one
 
-guest_start one 64M 120 "$(script one <<'EOS'
+guest_start one 64M 300 "$(script one <<'EOS'
 insmod /tmem.ko swap_backing=/dev/ubda || exit 10
 swap_start || exit 11
 hog --mb 128 --rounds 2 || exit 12
@@ -19,7 +19,7 @@ hog --mb 16 --rounds 1 --corrupt && exit 14
 swap_stop && rmmod tmem
 EOS
 )"
-guest_at measured 100
+guest_at measured
 host_puts=$(host_stat one persistent puts_ok)
 host_gets=$(host_stat one persistent gets_ok)
 guest_go measured

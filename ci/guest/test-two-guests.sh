@@ -9,7 +9,7 @@ test_begin
 tmemd_start --guest one --guest two
 
 start() {
-	guest_start "$1" 64M 150 "$(script "$1" <<EOS
+	guest_start "$1" 64M 300 "$(script "$1" <<EOS
 insmod /tmem.ko swap_backing=/dev/ubda || exit 10
 swap_start || exit 11
 hog --mb 110 --rounds 2 --seed $2 || exit 12
@@ -20,8 +20,8 @@ EOS
 }
 start one 1001
 start two 2002
-guest_at full-one 140
-guest_at full-two 140
+guest_at full-one
+guest_at full-two
 check "both have pages on the host at once" test "$(host_pages one)" -gt 0 -a "$(host_pages two)" -gt 0
 guest_go full-one
 guest_go full-two
