@@ -79,7 +79,7 @@ PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
             $(if $(CTL_SRC),$(O)/tmemctl) $(if $(BENCH_SRC),$(O)/tmem-bench)
 
 .PHONY: all programs tests help setup check check-fast check-units check-guests check-asan \
-        check-tsan fuzz fuzz-smoke lint coverage demo bench install uninstall clean
+        check-tsan fuzz fuzz-smoke lint coverage demo bench install install-guest uninstall clean
 
 all: programs ## build tmemd, tmemctl and tmem-bench
 programs: $(PROGRAMS)
@@ -180,6 +180,16 @@ install: programs ## to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
 	install -Dm644 hv-backend/tmemd.conf $(DESTDIR)$(PREFIX)/share/doc/tmemd/tmemd.conf
 	for m in $(MAN); do install -Dm644 docs/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
+
+# dkms looks nowhere else, whatever PREFIX is.
+GUEST_SRC = $(DESTDIR)/usr/src/tmem-$(VERSION)
+
+install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src
+	install -d $(GUEST_SRC)/guest-frontend/linux/compat $(GUEST_SRC)/protocol
+	install -m644 guest-frontend/linux/*.[ch] guest-frontend/linux/Kbuild $(GUEST_SRC)/guest-frontend/linux
+	install -m644 guest-frontend/linux/compat/*.h $(GUEST_SRC)/guest-frontend/linux/compat
+	install -m644 protocol/tmemp.h protocol/tmemp_ivshmem.h $(GUEST_SRC)/protocol
+	install -m644 guest-frontend/linux/dkms.conf $(GUEST_SRC)
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/bin/tmemctl
