@@ -18,6 +18,9 @@
 #include "os.h"
 
 #define EXTENT_SHIFT	21	/* mlock in pieces of 2 MiB */
+#define TRIM_KEEP	8u	/* free frames that stay, + 1/256 of those used */
+#define TRIM_PART	256u
+#define TRIM_BATCH	16u	/* not worth a system call below */
 #define RUN_MAX		4096u	/* frames punched at once: bounds one call's time */
 
 static size_t bitmap_bytes(uint64_t bits)
@@ -298,15 +301,16 @@ uint64_t tmem_arena_punch(struct tmem *t, uint64_t max)
 	return done;
 }
 
-void tmem_arena_trim(struct tmem *t, uint32_t keep)
+void tmem_arena_trim(struct tmem *t)
 {
 	struct tmem_arena *a = &t->arena;
+	uint32_t keep = TRIM_KEEP + atomic_load_explicit(&a->used, memory_order_relaxed) / TRIM_PART;
 	uint32_t warm;
 
 	tmem_lock(&a->lock);
 	warm = a->warm_frames;
 	tmem_unlock(&a->lock);
-	if (warm > 2 * keep)
+	if (warm >= keep + TRIM_BATCH)
 		tmem_arena_punch(t, warm - keep);
 }
 

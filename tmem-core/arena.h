@@ -26,8 +26,8 @@ void tmem_arena_give(struct tmem *t, uint32_t frame);
 /* Give up to max free frames back to the host, in runs; returns how many. */
 uint64_t tmem_arena_punch(struct tmem *t, uint64_t max);
 
-/* Give free frames back, in runs, until no more than twice keep are left. */
-void tmem_arena_trim(struct tmem *t, uint32_t keep);
+/* Give free frames back that are more than the next puts are likely to need. */
+void tmem_arena_trim(struct tmem *t);
 
 /*
  * Rebuild: find the frames that hold memory.  They are free until one is

@@ -21,12 +21,11 @@
 #include "op.h"
 #include "share.h"
 
-#define LOOSE_PART	32u	/* more than 1/32 of the chunks free: compact */
+#define LOOSE_PART	64u	/* more than 1/64 of the chunks free: compact */
 #define LOOSE_FRAMES	4u	/* so many frames' worth may always be free */
 #define STEP_PUTS	8u	/* puts between two steps, and after steps in vain */
 #define STEP_PUTS_MAX	1024u
 #define SAMPLE		16u	/* frames looked at for the loosest */
-#define FREE_KEPT	64u	/* emptied frames kept for the next puts */
 
 bool tmem_store_loose_locked(const struct tmem_store *s)
 {
@@ -130,7 +129,7 @@ void tmem_store_tidy(struct tmem_client *c)
 	if (!frame)
 		return;
 	tmem_arena_give(t, frame);
-	tmem_arena_trim(t, FREE_KEPT);
+	tmem_arena_trim(t);
 }
 
 static int compact_client(struct tmem_client *c, void *arg)
