@@ -40,6 +40,7 @@ struct field {
 #define FIELD(type, member) offsetof(type, member), sizeof(((type *)0)->member)
 
 static const char *const yes_no[] = { "no", "yes", NULL };
+static const char *const rights[] = { "look", "change", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const dedups[] = { "off", "client", "host", NULL };
@@ -51,6 +52,9 @@ static const char *const transports[] = {
 
 static const struct field daemon_fields[] = {
 	{ "run-dir", KIND_TEXT, FIELD(struct config, run_dir), 1, CONFIG_PATH_MAX, NULL },
+	{ "control-group", KIND_TEXT, FIELD(struct config, control_group), 0, 64, NULL },
+	{ "control-group-may", KIND_CHOICE, FIELD(struct config, control_group_may_change), 0, 0,
+	  rights },
 	{ "arena", KIND_SIZE, FIELD(struct config, arena), 1 << 20, UINT64_C(1) << 46, NULL },
 	{ "arena-file", KIND_TEXT, FIELD(struct config, arena_file), 0, CONFIG_PATH_MAX, NULL },
 	{ "persistent-max", KIND_SIZE, FIELD(struct config, persistent_max), 0, UINT64_C(1) << 46,
@@ -98,6 +102,8 @@ static const struct field guest_fields[] = {
 
 const struct config_option config_options[] = {
 	{ "run-dir", "DIR", "sockets live here (/run/tmemd)" },
+	{ "control-group", "GROUP", "may use tmemctl (the daemon's own group)" },
+	{ "control-group-may", "look|change", "what its members may (look)" },
 	{ "arena", "SIZE", "most memory for guests' pages (1G)" },
 	{ "arena-file", "PATH", "keep them in this file (default: anonymous memory)" },
 	{ "persistent-max", "SIZE", "most of the arena for persistent pages (3/4 of it)" },
@@ -239,6 +245,20 @@ int config_quota_check(const struct tmem_quota *q, struct config_error *e)
 	if (q->min > q->max)
 		return refuse(e, "min (%llu) is above max (%llu)", (unsigned long long)q->min,
 			      (unsigned long long)q->max);
+	return 0;
+}
+
+int config_mins_check(const struct config *c, uint64_t arena, struct config_error *e)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < c->guest_count; i++) {
+		if (__builtin_add_overflow(sum, c->guests[i].quota.min, &sum))
+			sum = UINT64_MAX;
+	}
+	if (sum > arena)
+		return refuse(e, "min: the guests' mins add up to %llu, the arena has %llu",
+			      (unsigned long long)sum, (unsigned long long)arena);
 	return 0;
 }
 
@@ -595,6 +615,8 @@ int config_finish(struct config *c, struct config_error *e)
 		return refuse(e, "persistent-max (%llu) is above arena (%llu)",
 			      (unsigned long long)c->persistent_max, (unsigned long long)c->arena);
 	err = policy_finish(c, e);
+	if (!err)
+		err = config_mins_check(c, c->arena, e);
 	if (err)
 		return err;
 	for (size_t i = 0; i < c->guest_count; i++) {

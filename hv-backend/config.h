@@ -32,10 +32,13 @@ struct config_guest {
 
 struct config {
 	char     run_dir[CONFIG_PATH_MAX];
+	char     file[CONFIG_PATH_MAX];			/* what was read, "": none */
 	char     control_socket[CONFIG_SOCKET_MAX];	/* RUN_DIR/control.sock */
 	char     http_socket[CONFIG_SOCKET_MAX];	/* RUN_DIR/http.sock */
 	bool     http;
 	unsigned http_port;				/* 0: no TCP */
+	char     control_group[64];			/* owns that socket; "": the daemon's own */
+	bool     control_group_may_change;		/* not only look */
 	char     arena_file[CONFIG_PATH_MAX];		/* "": anonymous memory */
 	uint64_t arena;					/* bytes */
 	uint64_t persistent_max;			/* bytes, <= arena */
@@ -92,6 +95,9 @@ int config_finish(struct config *c, struct config_error *e);
 int config_quota_set(struct tmem_quota *q, const char *name, const char *value,
 		     struct config_error *e);
 int config_quota_check(const struct tmem_quota *q, struct config_error *e);
+
+/* The guests' mins must fit the arena (bytes) together.  -EINVAL. */
+int config_mins_check(const struct config *c, uint64_t arena, struct config_error *e);
 
 const char *config_codec_name(enum tmem_codec codec);
 

@@ -274,7 +274,7 @@ static void stale_remove(const char *path)
 		unlink(path);
 }
 
-static int listener_open(struct control *c, const char *path)
+static int listener_open(struct control *c, const char *path, gid_t group)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	mode_t mask;
@@ -293,7 +293,7 @@ static int listener_open(struct control *c, const char *path)
 	if (bind(c->fd, (struct sockaddr *)&address, sizeof(address)))
 		err = -errno;
 	umask(mask);
-	if (!err && listen(c->fd, SOMAXCONN)) {
+	if (!err && (chown(path, (uid_t)-1, group) || listen(c->fd, SOMAXCONN))) {
 		err = -errno;
 		unlink(path);
 	}
@@ -302,8 +302,8 @@ static int listener_open(struct control *c, const char *path)
 	return err;
 }
 
-int control_create(struct control **out, struct loop *l, const char *path, control_fn *fn,
-		   void *arg)
+int control_create(struct control **out, struct loop *l, const char *path, gid_t group,
+		   control_fn *fn, void *arg)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	int err;
@@ -314,7 +314,7 @@ int control_create(struct control **out, struct loop *l, const char *path, contr
 	c->fn = fn;
 	c->arg = arg;
 	TAILQ_INIT(&c->all);
-	err = listener_open(c, path);
+	err = listener_open(c, path, group);
 	if (err)
 		goto fail_free;
 	c->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -31,12 +31,14 @@ struct control_peer {
 typedef char *control_fn(void *arg, const struct control_peer *peer, const char *line,
 			 size_t length);
 
+#define CONTROL_OWN_GROUP	((gid_t)-1)
+
 /*
- * Listen on path, mode 0660; a socket left there by a daemon that died is
- * replaced.  Errors: what socket, bind, listen said; -ENOMEM.
+ * Listen on path, mode 0660, of this group; a socket left there by a daemon that
+ * died is replaced.  Errors: what socket, bind, chown, listen said; -ENOMEM.
  */
-int control_create(struct control **out, struct loop *l, const char *path, control_fn *fn,
-		   void *arg);
+int control_create(struct control **out, struct loop *l, const char *path, gid_t group,
+		   control_fn *fn, void *arg);
 
 /* Close every connection, remove the socket. */
 void control_destroy(struct control *c);

@@ -93,8 +93,10 @@ int options_parse(int argc, char *const argv[], struct config *c, enum options_w
 		return err;
 	if (!file && access(CONFIG_DEFAULT_FILE, F_OK) == 0)
 		file = CONFIG_DEFAULT_FILE;
-	if (file)
+	if (file) {
+		snprintf(c->file, sizeof(c->file), "%s", file);
 		err = config_read(c, file, e);
+	}
 	if (!err)
 		err = flags_apply(argc, argv, flags, c, e);
 	return err ? err : config_finish(c, e);

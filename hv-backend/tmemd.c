@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -396,12 +397,37 @@ static void http_stop(struct daemon *d)
 		http_destroy(d->http);
 }
 
+/* -ENOENT: there is no such group. */
+static int control_group_find(const char *name, gid_t *group)
+{
+	struct group *g;
+
+	*group = CONTROL_OWN_GROUP;
+	if (!name[0])
+		return 0;
+	g = getgrnam(name);
+	if (!g) {
+		log_error("control-group: there is no group %s", name);
+		return -ENOENT;
+	}
+	*group = g->gr_gid;
+	return 0;
+}
+
 static int control_start(struct daemon *d)
 {
+	const struct config *c = &d->config;
+	gid_t group;
+	int err = control_group_find(c->control_group, &group);
+
+	if (err)
+		return err;
 	d->verbs = (struct verbs_host){
 		.core = d->core, .hv = d->hv, .events = d->events, .pressure = d->pressure,
+		.group_may_change = c->control_group_may_change,
+		.config_file = c->file[0] ? c->file : NULL,
 	};
-	return control_create(&d->control, d->loop, d->config.control_socket, verbs_answer,
+	return control_create(&d->control, d->loop, c->control_socket, group, verbs_answer,
 			      &d->verbs);
 }
 

@@ -26,6 +26,7 @@
 #include "log.h"
 #include "plan.h"
 #include "pressure.h"
+#include "quota_change.h"
 #include "report.h"
 #include "size.h"
 #include "tmemp.h"
@@ -49,7 +50,7 @@ struct call {
 
 struct verb {
 	const char *name;
-	const char *arguments[3];	/* keys beside "verb"; the rest is NULL */
+	const char *arguments[5];	/* keys beside "verb"; the rest is NULL */
 	bool guest_required;
 	bool changes;
 	int (*run)(struct call *c);	/* 0, or what fail() returned */
@@ -274,58 +275,52 @@ static int verb_version(struct call *c)
 
 /* ---- changes ----------------------------------------------------------- */
 
-/* An option's name from its JSON key: '_' to '-'. */
-static void option_name(const char *key, char *name, size_t size)
+/* An argument that is true or false; absent, it is preset. */
+static int flag_read(struct call *c, const char *key, bool preset, bool *value)
 {
-	snprintf(name, size, "%s", key);
-	for (; *name; name++) {
-		if (*name == '_')
-			*name = '-';
-	}
+	json_t *flag = json_object_get(c->request, key);
+
+	*value = flag ? json_is_true(flag) : preset;
+	if (flag && !json_is_boolean(flag))
+		return fail(c, VERB_USAGE, "\"%s\" is not true or false", key);
+	return 0;
 }
 
-static int quota_value(struct call *c, struct tmem_quota *q, const char *key, json_t *value)
+static int set_arguments(struct call *c, struct quota_change *q)
 {
-	struct config_error e;
-	char name[64], number[24];
-	const char *text = json_string_value(value);
+	bool all, config;
 
-	if (json_is_integer(value)) {
-		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
-		text = number;
-	} else if (json_is_null(value)) {
-		text = "none";
-	}
-	if (!text)
-		return fail(c, VERB_USAGE, "%.60s: not a text, an integer or null", key);
-	option_name(key, name, sizeof(name));
-	if (config_quota_set(q, name, text, &e))
-		return fail(c, VERB_USAGE, "%.250s", e.text);
+	if (flag_read(c, "all", false, &all) || flag_read(c, "live", true, &q->live) ||
+	    flag_read(c, "config", false, &config))
+		return c->code;
+	if (all == !!c->guest)
+		return fail(c, VERB_USAGE, "set: either a \"guest\" is given, or \"all\"");
+	if (!q->live && !config)
+		return fail(c, VERB_USAGE, "set: neither \"live\" nor \"config\"");
+	if (config && !c->host->config_file)
+		return fail(c, VERB_FAILED, "set: the daemon runs without a configuration file");
+	q->file = config ? c->host->config_file : NULL;
 	return 0;
 }
 
 static int verb_set(struct call *c)
 {
-	json_t *values = json_object_get(c->request, "values"), *value;
-	struct tmem_quota q;
+	struct quota_change q = {
+		.guest = c->guest, .values = json_object_get(c->request, "values"),
+	};
+	struct pressure_status s;
 	struct config_error e;
-	const char *key;
-	int err;
+	json_t *changed;
+	int err = set_arguments(c, &q);
 
-	if (!json_object_size(values))
-		return fail(c, VERB_USAGE, "set: no \"values\" are given");
-	tmem_client_quota_get(c->client, &q);
-	json_object_foreach(values, key, value) {
-		err = quota_value(c, &q, key, value);
-		if (err)
-			return err;
-	}
-	if (config_quota_check(&q, &e))
-		return fail(c, VERB_USAGE, "%.250s", e.text);
-	err = tmem_client_quota_set(c->client, &q);
 	if (err)
-		return fail(c, VERB_FAILED, "set: %s", strerror(-err));
-	report_set(&c->answer, "quota", report_quota(&q));
+		return err;
+	pressure_status(c->host->pressure, &s);
+	q.arena = s.config.total;
+	err = quota_change(c->host->hv, &q, &changed, &e);
+	if (err)
+		return fail(c, err == -EINVAL ? VERB_USAGE : VERB_FAILED, "%.250s", e.text);
+	report_set(&c->answer, "changed", changed);
 	return 0;
 }
 
@@ -396,17 +391,17 @@ static int shrink_plan(struct call *c, uint64_t wanted)
 static int verb_shrink(struct call *c)
 {
 	json_t *bytes = json_object_get(c->request, "bytes");
-	json_t *dry_run = json_object_get(c->request, "dry_run");
 	uint64_t frame = tmem_frame_size(c->host->core);
 	struct tmem_reclaim_report *r;
 	uint64_t wanted;
+	bool dry_run;
 
 	if (!json_is_integer(bytes) || json_integer_value(bytes) <= 0)
 		return fail(c, VERB_USAGE, "shrink: \"bytes\" is not a number above 0");
-	if (dry_run && !json_is_boolean(dry_run))
-		return fail(c, VERB_USAGE, "shrink: \"dry_run\" is not true or false");
+	if (flag_read(c, "dry_run", false, &dry_run))
+		return c->code;
 	wanted = (uint64_t)json_integer_value(bytes);
-	if (json_is_true(dry_run))
+	if (dry_run)
 		return shrink_plan(c, wanted);
 	if (wanted > SHRINK_SLICE)
 		wanted = SHRINK_SLICE;
@@ -426,7 +421,7 @@ static const struct verb verbs[] = {
 	{ .name = "stats", .arguments = { "guest" }, .run = verb_stats },
 	{ .name = "pools", .arguments = { "guest" }, .run = verb_pools },
 	{ .name = "version", .run = verb_version },
-	{ .name = "set", .arguments = { "guest", "values" }, .guest_required = true,
+	{ .name = "set", .arguments = { "guest", "all", "values", "live", "config" },
 	  .changes = true, .run = verb_set },
 	{ .name = "freeze", .arguments = { "guest" }, .guest_required = true, .changes = true,
 	  .run = verb_freeze },
@@ -535,20 +530,36 @@ static void change_log(const struct call *c, const struct control_peer *peer)
 
 	log_info("control: uid %u, pid %d: %.400s: %s", peer->uid, peer->pid, text ? text : "?",
 		 c->code ? c->error : "done");
-	if (!c->code && !json_is_true(json_object_get(c->request, "dry_run")))
+	if (!c->code)
 		events_add(c->host->events, EVENT_CHANGE, c->guest, "uid %u: %.180s", peer->uid,
 			   text ? text : "?");
 	free(text);
 }
 
+static bool is_dry_run(const struct call *c)
+{
+	return json_is_true(json_object_get(c->request, "dry_run"));
+}
+
+/* Who reaches the socket may look.  Who may change is root, and whom tmemd runs as. */
+static bool peer_may_change(const struct verbs_host *host, const struct control_peer *peer)
+{
+	return host->group_may_change || peer->uid == 0 || peer->uid == geteuid();
+}
+
 static void request_run(struct call *c, const struct control_peer *peer)
 {
 	const struct verb *v = request_check(c);
+	bool changes = v && v->changes && !is_dry_run(c);
 
 	if (!v)
 		return;
-	v->run(c);
-	if (v->changes)
+	if (changes && !peer_may_change(c->host, peer))
+		fail(c, VERB_DENIED, "%s: user %u may look, but not change anything", v->name,
+		     peer->uid);
+	else
+		v->run(c);
+	if (changes)
 		change_log(c, peer);
 }
 

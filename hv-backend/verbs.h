@@ -21,6 +21,7 @@ enum verb_code {
 	VERB_FAILED = 1,	/* understood, and could not be done */
 	VERB_USAGE = 2,		/* not understood */
 	VERB_NO_GUEST = 4,
+	VERB_DENIED = 5,	/* the peer may only look */
 };
 
 /* What the verbs act on. */
@@ -29,6 +30,8 @@ struct verbs_host {
 	struct hv *hv;
 	struct events *events;
 	struct pressure *pressure;
+	bool group_may_change;		/* every peer may; else root and the daemon's user */
+	const char *config_file;	/* for what is to outlast the daemon; NULL: none */
 };
 
 /* A control_fn; arg is a struct verbs_host. */

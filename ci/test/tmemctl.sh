@@ -145,26 +145,57 @@ say "version" expect 0 ctl version
 # ---- changes -------------------------------------------------------------------
 
 set_is_right() {
-	expect 0 ctl set a max=32M min=1M weight=250 persistent-max=none codec-ephemeral=lz4 &&
-		expect 0 ctl stats a --json && [ "$(value guests 0 quota max)" = 33554432 ] &&
+	expect 0 ctl set a --max 32M --min 1M --weight 250 --persistent-max none --codec lz4 --raw &&
+		said "a 250 1M 32M none lz4 lz4" && expect 0 ctl stats a --json && [ "$(value guests 0 quota max)" = 33554432 ] &&
 		[ "$(value guests 0 quota min)" = 1048576 ] && [ "$(value guests 0 quota weight)" = 250 ] &&
 		[ "$(value guests 0 quota codec_ephemeral)" = lz4 ]
 }
 set_refused_changes_nothing() {
-	expect 2 ctl set a weight=9 min=64M && said "above max" &&
+	expect 2 ctl set a --weight 9 --min 64M && said "above max" &&
 		expect 0 ctl stats a --json && [ "$(value guests 0 quota weight)" = 250 ]
 }
 frozen() { expect 0 ctl list --json && [ "$(value guests 1 frozen)" = "$1" ]; }
 say "set" set_is_right
 say "set that will not do changes nothing" set_refused_changes_nothing
-say "set of an unknown option" expect 2 ctl set a colour=red
+set_all_is_right() {
+	expect 0 ctl set --all --persistent-max 60M --json && is_json &&
+		[ "$(value changed 0 guest)" = c ] && [ "$(value changed 0 quota persistent_max)" = 62914560 ] &&
+		[ "$(value changed 2 guest)" = b ] && expect 0 ctl stats --json &&
+		[ "$(value guests 2 quota persistent_max)" = 62914560 ]
+}
+set_config_is_right() {
+	cp "$work/twice.conf" "$work/before.conf"
+	expect 0 ctl set c --config --min 2M && grep -q '^min = 2M$' "$work/twice.conf" &&
+		expect 0 ctl stats c --json && [ "$(value guests 0 quota min)" = 0 ] &&
+		expect 0 ctl set c --config --live --min 3M && grep -q '^min = 3M$' "$work/twice.conf" &&
+		expect 0 ctl stats c --json && [ "$(value guests 0 quota min)" = 3145728 ] &&
+		expect 2 ctl set c --config --live --min 65M && said "mins add up to" &&
+		grep -q '^min = 3M$' "$work/twice.conf" && expect 0 ctl set c --live --min 0
+	local code=$?
+	mv "$work/before.conf" "$work/twice.conf"
+	return $code
+}
+say "set --all" set_all_is_right
+say "set --config writes the file, --live what is in force" set_config_is_right
+say "set of an unknown option" expect 2 ctl set a --colour red
+say "set of nothing" expect 2 ctl set a
+say "set of nobody" expect 2 ctl set --weight 3
+say "set of a guest and --all" expect 2 ctl set a --all --weight 3
+say "set of an unknown guest" expect 4 ctl set nobody --weight 3
+say "set of the same twice" expect 2 ctl set a --min 1 --min 2
+say "size that overflows" expect 2 ctl set a --max 99999999999E
+say "and says so" said "is too large"
+say "weight out of range" expect 2 ctl set a --weight 65536
+say "mins of all above the arena" expect 2 ctl set --all --min 22M
+say "option of another command" expect 2 ctl list --min 3
+say "is named" said "list: takes no --"
 say "freeze" expect 0 ctl freeze a
 say "is frozen" frozen True
 say "thaw" expect 0 ctl thaw a
 say "is not frozen" frozen False
 say "flush" expect 0 ctl flush a
-say "shrink" expect 0 ctl shrink 1M
-say "shrink --json" expect 0 ctl --json shrink 1M
+say "shrink with nothing to give: code 1" expect 1 ctl shrink 1M
+say "shrink --json" expect 1 ctl --json shrink 1M
 say "shrink's JSON" is_json
 say "changes are logged with who asked" grep -qF "control: uid $(id -u), pid " "$work/log"
 
@@ -180,6 +211,17 @@ say "unknown option: code 2" expect 2 ctl --frobnicate list
 say "bad --watch: code 2" expect 2 ctl --watch 0 list
 say "watch of a change: code 2" expect 2 ctl --watch 1 freeze a
 say "shrink by nothing: code 2" expect 2 ctl shrink 0
+say "shrink by what overflows: code 2" expect 2 ctl shrink 16E
+
+# ---- columns -------------------------------------------------------------------
+
+say "list -o" expect 0 ctl list --raw -o name,PHYSICAL,state
+say "has these columns in this order" said "NAME PHYSICAL STATE"
+say "and their cells" grep -qE '^c 0 listening$' <<<"$out"
+say "unknown column: code 2" expect 2 ctl list -o NAME,COLOUR
+say "names the columns there are" said "there are NAME STATE"
+say "empty column: code 2" expect 2 ctl list -o NAME,
+say "-o where there is no table: code 2" expect 2 ctl version -o NAME
 
 watch_goes_on() {
 	local seen
@@ -247,6 +289,30 @@ say "events" expect 0 ctl events
 say "has the policy's first decision" said " pressure - the "
 say "and what was changed" said " change a uid "
 
+# ---- readers and administrators --------------------------------------------------
+
+# as_reader COMMAND...: as a member of the socket's group who is neither root nor the daemon's user.
+as_reader() { setpriv --reuid 65534 --regid "$(stat -c %g "$run/control.sock")" --clear-groups "$@"; }
+reader_is_denied() {
+	expect 5 as_reader "$work/tmemctl" --socket "$run/control.sock" "$@" &&
+		said "may look, but not change anything"
+}
+if [ "$(id -u)" -eq 0 ]; then
+	cp "$tmemctl" "$work/tmemctl"
+	chmod 755 "$work"
+	say "reader may look" expect 0 as_reader "$work/tmemctl" --socket "$run/control.sock" list
+	say "reader may plan" expect 0 as_reader "$work/tmemctl" --socket "$run/control.sock" shrink 1M --dry-run
+	say "reader may not set: code 5" reader_is_denied set a --weight 3
+	say "reader may not shrink: code 5" reader_is_denied shrink 1M
+	say "reader may not freeze: code 5" reader_is_denied freeze a
+	say "is logged" grep -qF "control: uid 65534, pid " "$work/log"
+	say "who is in no group finds no daemon: code 3" expect 3 \
+		setpriv --reuid 65534 --regid 65534 --clear-groups "$work/tmemctl" --socket "$run/control.sock" list
+else
+	count=$((count + 1))
+	echo "ok $count - readers and administrators # SKIP needs root"
+fi
+
 # ---- the configuration again, and the end --------------------------------------
 
 reread() {
@@ -280,6 +346,15 @@ say "killed daemon leaves its sockets" test -S "$run/control.sock"
 say "the next one starts over them" start --guest a
 say "and answers" expect 0 ctl list
 say "SIGINT ends it with 0" stop INT
+
+group=$(id -G | awk '{ print $NF }')
+say "daemon with a group that may change" start --guest a --control-group "$(getent group "$group" | cut -d: -f1)" \
+	--control-group-may change
+say "the socket is the group's" test "$(stat -c %g "$run/control.sock")" = "$group"
+say "and it ends" stop TERM
+daemon=
+say "group that does not exist" expect 1 "$tmemd" --run-dir "$run" --arena 16M --control-group no-such-group
+say "is named" said "there is no group no-such-group"
 daemon=
 
 echo "1..$count"

@@ -82,7 +82,7 @@ static int server_setup(void **state)
 	assert_non_null(mkdtemp(s->dir));
 	snprintf(s->path, sizeof(s->path), "%s/control.sock", s->dir);
 	assert_int_equal(loop_create(&s->loop), 0);
-	assert_int_equal(control_create(&s->control, s->loop, s->path, answer, s), 0);
+	assert_int_equal(control_create(&s->control, s->loop, s->path, CONTROL_OWN_GROUP, answer, s), 0);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC);
 	assert_int_equal(loop_add(s->loop, s->stop_fd, EPOLLIN, stop_ready, s->loop,
 				  &s->stop_source), 0);
@@ -341,12 +341,12 @@ static void only_a_stale_socket_is_replaced(void **state)
 	assert_int_equal(loop_create(&l), 0);
 	snprintf(path, sizeof(path), "%s/other", s->dir);
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
-	assert_int_equal(control_create(&c, l, path, answer, NULL), -EADDRINUSE);
+	assert_int_equal(control_create(&c, l, path, CONTROL_OWN_GROUP, answer, NULL), -EADDRINUSE);
 	assert_int_equal(access(path, F_OK), 0);
 	assert_int_equal(unlink(path), 0);
 	close(fd);
 	assert_int_equal(mknod(path, S_IFSOCK | 0600, 0), 0);
-	assert_int_equal(control_create(&c, l, path, answer, NULL), 0);
+	assert_int_equal(control_create(&c, l, path, CONTROL_OWN_GROUP, answer, NULL), 0);
 	control_destroy(c);
 	loop_destroy(l);
 	assert_int_equal(access(path, F_OK), -1);
@@ -363,7 +363,7 @@ static void path_too_long_is_refused(void **state)
 	memset(path, 'p', sizeof(path));
 	path[0] = '/';
 	path[sizeof(path) - 1] = '\0';
-	assert_int_equal(control_create(&c, l, path, answer, NULL), -ENAMETOOLONG);
+	assert_int_equal(control_create(&c, l, path, CONTROL_OWN_GROUP, answer, NULL), -ENAMETOOLONG);
 	loop_destroy(l);
 }
 

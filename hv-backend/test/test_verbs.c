@@ -92,9 +92,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static json_t *ask(struct fixture *f, const char *request)
+static json_t *ask_as(struct fixture *f, uid_t uid, const char *request)
 {
-	const struct control_peer peer = { .pid = 1, .uid = 2 };
+	const struct control_peer peer = { .pid = 1, .uid = uid };
 	char *text = verbs_answer(&f->host, &peer, request, strlen(request));
 	json_t *answer;
 
@@ -105,6 +105,11 @@ static json_t *ask(struct fixture *f, const char *request)
 	assert_int_equal(json_integer_value(json_object_get(answer, "schema_version")), 1);
 	free(text);
 	return answer;
+}
+
+static json_t *ask(struct fixture *f, const char *request)
+{
+	return ask_as(f, 0, request);
 }
 
 static json_t *ask_ok(struct fixture *f, const char *request)
@@ -185,6 +190,22 @@ static void refusals_have_code_and_reason(void **state)
 		  "socket: no such option" },
 		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":2,\"max\":1}}", 2,
 		  "min (2) is above max (1)" },
+		{ "{\"verb\":\"set\",\"values\":{\"weight\":1}}", 2, "either a \"guest\"" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"all\":true,\"values\":{\"weight\":1}}", 2,
+		  "either a \"guest\"" },
+		{ "{\"verb\":\"set\",\"all\":1,\"values\":{\"weight\":1}}", 2, "not true or false" },
+		{ "{\"verb\":\"set\",\"all\":true,\"live\":false,\"values\":{\"weight\":1}}", 2,
+		  "neither \"live\" nor \"config\"" },
+		{ "{\"verb\":\"set\",\"all\":true,\"config\":true,\"values\":{\"weight\":1}}", 1,
+		  "without a configuration file" },
+		{ "{\"verb\":\"set\",\"all\":true,\"values\":{\"min\":\"33M\"}}", 2,
+		  "mins add up to 69206016, the arena has 67108864" },
+		{ "{\"verb\":\"set\",\"guest\":\"b\",\"values\":{\"min\":\"15E\"}}", 2,
+		  "mins add up to" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":\"99999999999999999999\"}}", 2,
+		  "is too large" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":"
+		  "\"00000000000000000000000000000000000000001\"}}", 2, "is too long" },
 		{ "{\"verb\":\"shrink\"}", 2, "\"bytes\" is not a number above 0" },
 		{ "{\"verb\":\"shrink\",\"bytes\":1,\"dry_run\":3}", 2, "is not true or false" },
 		{ "{\"verb\":\"events\",\"after\":-1}", 2, "\"after\" is not a number" },
@@ -355,6 +376,93 @@ static void set_changes_all_or_nothing(void **state)
 	assert_int_equal(q.weight, 7);
 }
 
+static void set_of_all_changes_all_or_none(void **state)
+{
+	struct fixture *f = *state;
+	struct tmem_client *a = tmem_client_find(f->host.core, "a");
+	struct tmem_client *b = tmem_client_find(f->host.core, "b");
+	struct tmem_quota q;
+	json_t *answer;
+
+	do_ok(f, "{\"verb\":\"set\",\"guest\":\"b\",\"values\":{\"max\":\"2M\"}}");
+	answer = ask_ok(f, "{\"verb\":\"set\",\"all\":true,\"values\":{\"min\":\"1M\"}}");
+	assert_int_equal(json_array_size(json_object_get(answer, "changed")), 2);
+	json_decref(answer);
+	answer = ask(f, "{\"verb\":\"set\",\"all\":true,\"values\":{\"min\":\"3M\"}}");
+	assert_int_equal(number(answer, "code"), 2);
+	json_decref(answer);
+	tmem_client_quota_get(a, &q);
+	assert_int_equal(q.min, 1 << 20);
+	tmem_client_quota_get(b, &q);
+	assert_int_equal(q.min, 1 << 20);
+	assert_int_equal(q.max, 2 << 20);
+}
+
+static void set_writes_the_file(void **state)
+{
+	struct fixture *f = *state;
+	char path[64], text[256] = "";
+	struct tmem_quota q;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/conf", f->dir);
+	file = fopen(path, "w");
+	fputs("# mine\n[guest a]\nmax = 2M\n", file);
+	fclose(file);
+	f->host.config_file = path;
+	do_ok(f, "{\"verb\":\"set\",\"guest\":\"a\",\"live\":false,\"config\":true,"
+		 "\"values\":{\"max\":\"3M\",\"weight\":9}}");
+	file = fopen(path, "r");
+	assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+	fclose(file);
+	assert_string_equal(text, "# mine\n[guest a]\nmax = 3M\nweight = 9\n");
+	tmem_client_quota_get(tmem_client_find(f->host.core, "a"), &q);
+	assert_int_equal(q.max, TMEM_NO_LIMIT);
+	assert_int_equal(q.weight, 100);
+	assert_int_equal(unlink(path), 0);
+	/* What cannot be written is not in force either. */
+	json_decref(ask(f, "{\"verb\":\"set\",\"guest\":\"a\",\"config\":true,"
+			   "\"values\":{\"weight\":9}}"));
+	tmem_client_quota_get(tmem_client_find(f->host.core, "a"), &q);
+	assert_int_equal(q.weight, 100);
+}
+
+static void readers_look_and_do_not_change(void **state)
+{
+	static const char *const changes[] = {
+		"{\"verb\":\"freeze\",\"guest\":\"a\"}",
+		"{\"verb\":\"thaw\",\"guest\":\"a\"}",
+		"{\"verb\":\"flush\",\"guest\":\"a\"}",
+		"{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"weight\":9}}",
+		"{\"verb\":\"shrink\",\"bytes\":1}",
+		"{\"verb\":\"shrink\",\"bytes\":1,\"dry_run\":false}",
+	};
+	const uid_t reader = geteuid() + 1;
+	struct fixture *f = *state;
+	struct tmem_client_info info;
+	json_t *answer;
+
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		answer = ask_as(f, reader, changes[i]);
+		assert_int_equal(number(answer, "code"), 5);
+		json_decref(answer);
+	}
+	tmem_client_info(tmem_client_find(f->host.core, "a"), &info);
+	assert_false(info.frozen);
+	assert_int_equal(info.quota.weight, 100);
+	answer = ask_as(f, reader, "{\"verb\":\"shrink\",\"bytes\":1,\"dry_run\":true}");
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+	f->host.group_may_change = true;
+	answer = ask_as(f, reader, changes[0]);
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+	f->host.group_may_change = false;
+	answer = ask_as(f, geteuid(), changes[1]);
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+}
+
 static void freeze_refuses_puts_until_thawed(void **state)
 {
 	struct fixture *f = *state;
@@ -482,7 +590,7 @@ static void changes_are_events(void **state)
 	assert_int_equal(number(event, "number"), 2);
 	assert_string_equal(json_string_value(json_object_get(event, "kind")), "change");
 	assert_string_equal(json_string_value(json_object_get(event, "guest")), "a");
-	assert_non_null(strstr(json_string_value(json_object_get(event, "text")), "uid 2: "));
+	assert_non_null(strstr(json_string_value(json_object_get(event, "text")), "uid 0: "));
 	json_decref(answer);
 	answer = ask_ok(f, "{\"verb\":\"events\",\"after\":2}");
 	assert_int_equal(json_array_size(json_object_get(answer, "events")), 0);
@@ -531,6 +639,9 @@ int main(void)
 		WITH_HOST(stats_of_one_guest),
 		WITH_HOST(pools_have_a_row_each),
 		WITH_HOST(set_changes_all_or_nothing),
+		WITH_HOST(set_of_all_changes_all_or_none),
+		WITH_HOST(set_writes_the_file),
+		WITH_HOST(readers_look_and_do_not_change),
 		WITH_HOST(freeze_refuses_puts_until_thawed),
 		WITH_HOST(flush_drops_ephemeral_pages_only),
 		WITH_HOST(freeable_is_what_is_ephemeral_above_min),

@@ -75,7 +75,7 @@ static int answer_check(json_t *answer)
 
 	if (json_is_true(json_object_get(answer, "ok")))
 		return EXIT_OK;
-	if (code != EXIT_USAGE && code != EXIT_NO_GUEST)
+	if (code != EXIT_USAGE && code != EXIT_NO_GUEST && code != EXIT_DENIED)
 		code = EXIT_FAILED;
 	return complain((int)code, "%s", error ? error : "the daemon's answer is not understood");
 }

@@ -5,13 +5,15 @@
 #ifndef TMEMCTL_COMPLAIN_H
 #define TMEMCTL_COMPLAIN_H
 
-/* The daemon's errors carry FAILED, USAGE or NO_GUEST as their code. */
+/* The daemon's errors carry FAILED, USAGE, NO_GUEST or DENIED as their code. */
 enum exit_code {
 	EXIT_OK,
 	EXIT_FAILED,
 	EXIT_USAGE,
 	EXIT_NO_DAEMON,
 	EXIT_NO_GUEST,
+	EXIT_DENIED,
+	EXIT_PARTLY,
 };
 
 /* Print "tmemctl: ..." and return code. */

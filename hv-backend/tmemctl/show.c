@@ -57,7 +57,7 @@ static void cell_hits(json_t *row, const char *key, const struct table_style *st
 		snprintf(text, TABLE_CELL_MAX, "-");
 }
 
-static const struct table_column list_columns[] = {
+const struct table_column list_columns[] = {
 	{ "NAME", "name", table_cell_plain, false },
 	{ "STATE", "state", cell_state, false },
 	{ "EPHEMERAL", "ephemeral_pages", table_cell_plain, true },
@@ -78,7 +78,7 @@ int show_list(json_t *answer, const struct table_style *style)
 	return table_print(list_columns, json_object_get(answer, "guests"), style);
 }
 
-static const struct table_column pool_columns[] = {
+const struct table_column pool_columns[] = {
 	{ "GUEST", "guest", table_cell_plain, false },
 	{ "POOL", "id", table_cell_plain, true },
 	{ "KIND", "kind", table_cell_plain, false },
@@ -208,7 +208,7 @@ int show_version(json_t *answer, const struct table_style *style)
 
 /* ---- memory and reasons ------------------------------------------------ */
 
-static const struct table_column freeable_columns[] = {
+const struct table_column freeable_columns[] = {
 	{ "GUEST", "guest", table_cell_plain, false },
 	{ "FREEABLE", "freeable_bytes", table_cell_bytes, true },
 	{ "EPHEMERAL", "ephemeral_bytes", table_cell_bytes, true },
@@ -282,9 +282,33 @@ int show_events(json_t *answer, const struct table_style *style)
 
 /* ---- changes ----------------------------------------------------------- */
 
-int show_quota(json_t *answer, const struct table_style *style)
+/* A member of the row's quota. */
+static void cell_quota(json_t *row, const char *key, const struct table_style *style,
+		       char text[TABLE_CELL_MAX])
 {
-	return members_print(json_object_get(answer, "quota"), NULL, style);
+	table_cell_plain(json_object_get(row, "quota"), key, style, text);
+}
+
+static void cell_quota_bytes(json_t *row, const char *key, const struct table_style *style,
+			     char text[TABLE_CELL_MAX])
+{
+	table_cell_bytes(json_object_get(row, "quota"), key, style, text);
+}
+
+const struct table_column quota_columns[] = {
+	{ "GUEST", "guest", table_cell_plain, false },
+	{ "WEIGHT", "weight", cell_quota, true },
+	{ "MIN", "min", cell_quota_bytes, true },
+	{ "MAX", "max", cell_quota_bytes, true },
+	{ "PERSISTENT-MAX", "persistent_max", cell_quota_bytes, true },
+	{ "CODEC-EPHEMERAL", "codec_ephemeral", cell_quota, false },
+	{ "CODEC-PERSISTENT", "codec_persistent", cell_quota, false },
+	{ .title = NULL },
+};
+
+int show_changed(json_t *answer, const struct table_style *style)
+{
+	return table_print(quota_columns, json_object_get(answer, "changed"), style);
 }
 
 int show_flushed(json_t *answer, const struct table_style *style)

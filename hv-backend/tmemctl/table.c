@@ -11,7 +11,10 @@
 #include <libsmartcols/libsmartcols.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
+#include "complain.h"
 #include "size.h"
 
 void table_cell_plain(json_t *row, const char *key, const struct table_style *style,
@@ -44,6 +47,64 @@ void table_cell_bytes(json_t *row, const char *key, const struct table_style *st
 		snprintf(text, TABLE_CELL_MAX, "%s",
 			 size_format((uint64_t)json_integer_value(value), size));
 }
+
+/* ---- the columns that are wanted ---------------------------------------- */
+
+#define COLUMNS_MAX 32
+
+/* The column whose title begins list and ends there or at a comma. */
+static const struct table_column *column_find(const struct table_column *columns,
+					      const char *list)
+{
+	size_t length = strcspn(list, ",");
+
+	for (; columns->title; columns++) {
+		if (strlen(columns->title) == length && !strncasecmp(columns->title, list, length))
+			return columns;
+	}
+	return NULL;
+}
+
+/* The next name of a list, NULL behind the last. */
+static const char *list_next(const char *list)
+{
+	list += strcspn(list, ",");
+	return *list ? list + 1 : NULL;
+}
+
+int columns_check(const struct table_column *columns, const char *list)
+{
+	char known[256] = "";
+	size_t used = 0, count = 0;
+
+	for (const struct table_column *c = columns; c->title; c++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, " %s", c->title);
+	for (; list; list = list_next(list)) {
+		if (!column_find(columns, list))
+			return complain(EXIT_USAGE, "-o: no column is called \"%.*s\"; there are%s",
+					(int)strcspn(list, ","), list, known);
+		if (++count == COLUMNS_MAX)
+			return complain(EXIT_USAGE, "-o: too many columns");
+	}
+	return EXIT_OK;
+}
+
+/* list has passed columns_check. */
+static void columns_choose(const struct table_column *columns, const char *list,
+			   struct table_column chosen[COLUMNS_MAX])
+{
+	size_t n = 0;
+
+	for (; list && n < COLUMNS_MAX - 1; list = list_next(list)) {
+		const struct table_column *c = column_find(columns, list);
+
+		if (c)
+			chosen[n++] = *c;
+	}
+	chosen[n] = (struct table_column){ .title = NULL };
+}
+
+/* ---- the table ------------------------------------------------------------ */
 
 static int line_fill(struct libscols_line *line, const struct table_column *columns, json_t *row,
 		     const struct table_style *style)
@@ -83,10 +144,15 @@ static int table_fill(struct libscols_table *t, const struct table_column *colum
 int table_print(const struct table_column *columns, json_t *rows, const struct table_style *style)
 {
 	struct libscols_table *t = scols_new_table();
+	struct table_column chosen[COLUMNS_MAX];
 	int err;
 
 	if (!t)
 		return -ENOMEM;
+	if (style->columns) {
+		columns_choose(columns, style->columns, chosen);
+		columns = chosen;
+	}
 	scols_table_enable_raw(t, style->raw);
 	scols_table_enable_noheadings(t, style->noheadings);
 	err = table_fill(t, columns, rows, style);

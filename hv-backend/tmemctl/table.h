@@ -12,6 +12,7 @@ struct table_style {
 	bool raw;		/* no alignment, one blank between columns */
 	bool noheadings;
 	bool bytes;		/* sizes in bytes, not 1.5G */
+	const char *columns;	/* titles with commas between, NULL: all */
 };
 
 #define TABLE_CELL_MAX	128
@@ -32,6 +33,9 @@ table_cell_fn table_cell_plain;
 
 /* A member that is a number of bytes; null is "none". */
 table_cell_fn table_cell_bytes;
+
+/* EXIT_OK if list names columns of these by their titles, in any case; or complain. */
+int columns_check(const struct table_column *columns, const char *list);
 
 /* Print rows (an array of objects).  columns ends with an empty entry.  0 or -ENOMEM. */
 int table_print(const struct table_column *columns, json_t *rows, const struct table_style *style);

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * quota_change.c - change the quotas of one guest or of all, now and in the file.
+ *
+ * How:     values become settings, settings are applied to a copy of each guest's
+ *          quota, the copies are checked alone and together, and only then is
+ *          anything written.
+ */
+#include "quota_change.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_edit.h"
+#include "report.h"
+
+#define SETTINGS_MAX	12u	/* six options, each in two spellings */
+
+struct target {
+	char name[TMEM_NAME_MAX];
+	struct tmem_client *client;
+	struct tmem_quota quota;
+};
+
+struct change {
+	const char *guest;
+	struct config_setting settings[SETTINGS_MAX];
+	size_t count;
+	struct target *targets;
+	size_t target_count;
+	uint64_t mins;		/* of all guests once it is done; saturates */
+	struct config_error *e;
+};
+
+__attribute__((format(printf, 2, 3)))
+static int refuse(struct config_error *e, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(e->text, sizeof(e->text), fmt, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+/* An option's name from its JSON key: '_' to '-'. */
+static int setting_name(const char *key, struct config_setting *s, struct config_error *e)
+{
+	if (strlen(key) >= sizeof(s->name))
+		return refuse(e, "%.60s: no such option", key);
+	strcpy(s->name, key);
+	for (char *p = s->name; *p; p++) {
+		if (*p == '_')
+			*p = '-';
+	}
+	return 0;
+}
+
+static int setting_read(struct config_setting *s, const char *key, json_t *value,
+			struct config_error *e)
+{
+	const char *text = json_is_null(value) ? "none" : json_string_value(value);
+
+	if (json_is_integer(value)) {
+		snprintf(s->value, sizeof(s->value), "%lld",
+			 (long long)json_integer_value(value));
+	} else if (!text) {
+		return refuse(e, "%.60s: not a text, an integer or null", key);
+	} else if (strlen(text) >= sizeof(s->value)) {
+		return refuse(e, "%.60s: \"%.40s...\" is too long", key, text);
+	} else {
+		strcpy(s->value, text);
+	}
+	return setting_name(key, s, e);
+}
+
+static int settings_read(struct change *ch, json_t *values)
+{
+	const char *key;
+	json_t *value;
+	int err;
+
+	if (!json_object_size(values))
+		return refuse(ch->e, "set: no \"values\" are given");
+	json_object_foreach(values, key, value) {
+		if (ch->count == SETTINGS_MAX)
+			return refuse(ch->e, "set: too many \"values\" are given");
+		err = setting_read(&ch->settings[ch->count++], key, value, ch->e);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void mins_add(struct change *ch, uint64_t min)
+{
+	if (__builtin_add_overflow(ch->mins, min, &ch->mins))
+		ch->mins = UINT64_MAX;
+}
+
+static int quota_apply(struct change *ch, struct tmem_quota *q)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ch->count && !err; i++)
+		err = config_quota_set(q, ch->settings[i].name, ch->settings[i].value, ch->e);
+	return err ? err : config_quota_check(q, ch->e);
+}
+
+static int target_add(const struct hv_guest_info *g, void *arg)
+{
+	struct change *ch = arg;
+	struct target *t, *more;
+
+	if (!g->client)
+		return 0;
+	more = reallocarray(ch->targets, ch->target_count + 1, sizeof(*more));
+	if (!more)
+		return refuse(ch->e, "out of memory");
+	ch->targets = more;
+	t = &more[ch->target_count];
+	tmem_client_quota_get(g->client, &t->quota);
+	if (ch->guest && strcmp(ch->guest, g->name)) {
+		mins_add(ch, t->quota.min);
+		return 0;
+	}
+	ch->target_count++;
+	t->client = g->client;
+	snprintf(t->name, sizeof(t->name), "%s", g->name);
+	if (quota_apply(ch, &t->quota))
+		return -EINVAL;
+	mins_add(ch, t->quota.min);
+	return 0;
+}
+
+static bool changes_min(const struct change *ch)
+{
+	for (size_t i = 0; i < ch->count; i++) {
+		if (!strcmp(ch->settings[i].name, "min"))
+			return true;
+	}
+	return false;
+}
+
+static int file_change(const struct change *ch, const struct quota_change *q)
+{
+	const char **names = calloc(ch->target_count + 1, sizeof(*names));
+	int err;
+
+	if (!names)
+		return refuse(ch->e, "out of memory");
+	for (size_t i = 0; i < ch->target_count; i++)
+		names[i] = ch->targets[i].name;
+	err = config_edit_file(q->file, names, ch->target_count, ch->settings, ch->count,
+			       q->arena, ch->e);
+	free(names);
+	return err;
+}
+
+static int live_change(const struct change *ch)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ch->target_count && !err; i++)
+		err = tmem_client_quota_set(ch->targets[i].client, &ch->targets[i].quota);
+	if (err)
+		refuse(ch->e, "set: %s", strerror(-err));
+	return err;
+}
+
+static json_t *changed_report(const struct change *ch)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ch->target_count && list; i++) {
+		json_t *one = json_object();
+
+		report_set(&one, "guest", json_string(ch->targets[i].name));
+		report_set(&one, "quota", report_quota(&ch->targets[i].quota));
+		if (json_array_append_new(list, one)) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	return list;
+}
+
+int quota_change(struct hv *hv, const struct quota_change *q, json_t **changed,
+		 struct config_error *e)
+{
+	struct change ch = { .guest = q->guest, .e = e };
+	int err = settings_read(&ch, q->values);
+
+	if (!err)
+		err = hv_guest_each(hv, target_add, &ch);
+	if (!err && changes_min(&ch) && ch.mins > q->arena)
+		err = refuse(e, "min: the guests' mins add up to %llu, the arena has %llu",
+			     (unsigned long long)ch.mins, (unsigned long long)q->arena);
+	if (!err && q->file)
+		err = file_change(&ch, q);
+	if (!err && q->live)
+		err = live_change(&ch);
+	if (!err)
+		*changed = changed_report(&ch);
+	free(ch.targets);
+	return err;
+}
