@@ -2,9 +2,10 @@
 /*
  * ivshmem.c - the guest's wishes, carried out.
  *
- * Doorbell 0 is watched level-triggered and read without blocking: VMMs change
- * the flags of eventfds they share.  A queue's doorbell is its worker's, which
- * watches it edge-triggered and never reads it.
+ * Doorbell 0 is watched level-triggered and read; interrupt 0 is written.  VMMs
+ * change the flags of eventfds they share, so both are done under an alarm, and
+ * one that waits all the same ends the connection.  A queue's doorbell is its
+ * worker's, which watches it edge-triggered and never reads it.
  *
  *      .------------- doorbell 0 -------------.
  *      |                                      v
@@ -20,6 +21,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "alarm.h"
 #include "ivshmem.h"
 #include "worker.h"
 
@@ -38,13 +40,27 @@ struct ivshmem {
 	uint32_t attached;			/* private: the wish carried out */
 	bool running;
 	unsigned watched;
+	struct alarm alarm;			/* the control thread's */
 	int timer;
 	struct loop_source *doorbell_source, *timer_source;
 };
 
-static void guest_interrupt(struct ivshmem *v, unsigned vector)
+static void guest_interrupt(struct ivshmem *v)
 {
-	eventfd_write(v->region->to_guest[vector], 1);
+	alarm_set(&v->alarm, true);
+	if (eventfd_write(v->region->to_guest[0], 1) < 0 && errno == EINTR)
+		queue_fail(&v->set->queue[0], QUEUE_INTERRUPT_BLOCKS);
+	alarm_set(&v->alarm, false);
+}
+
+static void doorbell_clear(struct ivshmem *v)
+{
+	eventfd_t n;
+
+	alarm_set(&v->alarm, true);
+	if (eventfd_read(v->region->to_host[0], &n) < 0 && errno == EINTR)
+		queue_fail(&v->set->queue[0], "doorbell descriptor blocks");
+	alarm_set(&v->alarm, false);
 }
 
 /* ---- rings ------------------------------------------------------------------ */
@@ -110,7 +126,7 @@ static void wish_look(struct ivshmem *v)
 	v->attached = wish;
 	/* Cleared rings before the answer that lets the guest use them. */
 	__atomic_store_n(&v->answer->attached, htole32(wish), __ATOMIC_RELEASE);
-	guest_interrupt(v, 0);
+	guest_interrupt(v);
 }
 
 static void hold_begin(struct ivshmem *v)
@@ -125,10 +141,9 @@ static void hold_begin(struct ivshmem *v)
 static void on_doorbell(void *arg, uint32_t events)
 {
 	struct ivshmem *v = arg;
-	eventfd_t n;
 
 	(void)events;
-	eventfd_read(v->region->to_host[0], &n);
+	doorbell_clear(v);
 	wish_look(v);
 	hold_begin(v);
 }
@@ -229,12 +244,13 @@ static void control_forget(struct ivshmem *v)
 		close(v->timer);
 }
 
-/* Undo what ivshmem_create() has done so far. */
+/* Undo what ivshmem_create() has done since it had an alarm. */
 static void ivshmem_undo(struct ivshmem *v)
 {
 	control_forget(v);
 	doorbells_forget(v);
 	queue_set_memory(v->set, memory_drop, NULL);
+	alarm_destroy(&v->alarm);
 	free(v);
 }
 
@@ -250,6 +266,11 @@ int ivshmem_create(struct ivshmem **out, struct loop *l, struct queue_set *set, 
 	v->socket = socket;
 	v->region = region;
 	v->timer = -1;
+	err = alarm_create(&v->alarm);
+	if (err) {
+		free(v);
+		return err;
+	}
 	err = queue_set_memory(set, memory_map, region);
 	if (err)
 		goto fail;
@@ -281,7 +302,7 @@ void ivshmem_destroy(struct ivshmem *v)
 	if (v->running)
 		rings_stop(v);
 	__atomic_store_n(&v->answer->state, htole32(TMEMP_IVSHMEM_GONE), __ATOMIC_RELEASE);
-	guest_interrupt(v, 0);
+	guest_interrupt(v);
 	ivshmem_undo(v);
 	close(socket);
 	ivshmem_region_destroy(region);

@@ -19,6 +19,7 @@
  *   pages all over the file        it is sparse: they are the VMM's memory, as
  *                                  the guest's own; what we map is the layout
  *   file cut                       sealed
+ *   eventfds made to block         alarm.h
  */
 #ifndef HV_IVSHMEM_H
 #define HV_IVSHMEM_H

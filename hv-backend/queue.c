@@ -48,6 +48,13 @@ static void queue_fail_locked(struct queue *q, const char *why)
 	q->set->failed(q->set->failed_arg);
 }
 
+void queue_fail(struct queue *q, const char *why)
+{
+	pthread_mutex_lock(&q->lock);
+	queue_fail_locked(q, why);
+	pthread_mutex_unlock(&q->lock);
+}
+
 /* A guest that took its memory away gets this as the reason, not what followed. */
 static void queue_broken_locked(struct queue *q, const char *why)
 {
@@ -67,7 +74,7 @@ static void queue_interrupt_locked(struct queue *q)
 	n = write(q->call, &one, sizeof(one));
 	atomic_fetch_add_explicit(&q->interrupts, 1, memory_order_relaxed);
 	if (n < 0 && errno == EINTR)
-		queue_fail_locked(q, "interrupt descriptor blocks");
+		queue_fail_locked(q, QUEUE_INTERRUPT_BLOCKS);
 }
 
 /* ---- serving ------------------------------------------------------------ */

@@ -104,6 +104,10 @@ int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *ar
 /* Tell the guest of TMEMP_EVENT_* bits. */
 void queue_set_event(struct queue_set *set, uint64_t events);
 
+/* End the connection that q belongs to; why is constant text. */
+void queue_fail(struct queue *q, const char *why);
+#define QUEUE_INTERRUPT_BLOCKS	"interrupt descriptor blocks"
+
 /* The first fault in the set, or NULL; *index is its queue. */
 const char *queue_set_fault(struct queue_set *set, unsigned *index);
 

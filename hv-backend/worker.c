@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "alarm.h"
 #include "spin.h"
 #include "worker.h"
 
@@ -34,8 +35,6 @@
 #define LOST_NS		200000u		/* a turn of the spin that took longer lost the processor */
 #define POLLED_MS	1		/* between looks at queues without kicks */
 #define EVENTS		64
-#define ALARM_MS	100
-#define ALARM_SIGNAL	SIGURG		/* ignored by default, so never fatal */
 
 /* What the control thread asks for; result is the order's own. */
 struct order {
@@ -56,8 +55,7 @@ struct worker {
 
 	/* The thread's own. */
 	bool end;
-	timer_t alarm;
-	bool alarmed;
+	struct alarm alarm;		/* on over short sleeps; off by the first it disturbs */
 	struct queue *active;
 	unsigned polled;		/* of active */
 	struct spin spin;
@@ -87,45 +85,6 @@ static void count_ns(_Atomic uint64_t *total, uint64_t ns)
 {
 	atomic_store_explicit(total, atomic_load_explicit(total, memory_order_relaxed) + ns,
 			      memory_order_relaxed);
-}
-
-/* ---- the alarm ------------------------------------------------------------- */
-
-/*
- * An interrupt descriptor is made not to block, but the VMM shares it and can
- * make it block again, with its counter or pipe full.  So while a worker is
- * awake a signal comes every ALARM_MS; its only effect is to end a write that
- * waits (queue.c).  It is left on over short sleeps and turned off by the first
- * sleep that it disturbs.
- */
-static void alarm_set(struct worker *w, bool on)
-{
-	const struct timespec period = { .tv_nsec = on ? ALARM_MS * 1000000 : 0 };
-	const struct itimerspec t = { .it_interval = period, .it_value = period };
-
-	if (w->alarmed != on)
-		timer_settime(w->alarm, 0, &t, NULL);
-	w->alarmed = on;
-}
-
-static void alarm_signal(int sig)
-{
-	(void)sig;
-}
-
-/* On the worker's thread, which is the one to be disturbed. */
-static int on_alarm_create(struct worker *w, struct queue *q)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = ALARM_SIGNAL };
-	struct sigaction sa = { .sa_handler = alarm_signal };
-
-	(void)q;
-	ev._sigev_un._tid = gettid();
-	sigemptyset(&sa.sa_mask);
-	if (sigaction(ALARM_SIGNAL, &sa, NULL) < 0 ||
-	    timer_create(CLOCK_MONOTONIC, &ev, &w->alarm) < 0)
-		return -errno;
-	return 0;
 }
 
 /* ---- orders of the control thread ---------------------------------------- */
@@ -206,8 +165,15 @@ static int on_stop(struct worker *w, struct queue *q)
 {
 	active_remove(w, q);
 	/* Its last interrupt may come out of a sleep. */
-	alarm_set(w, true);
+	alarm_set(&w->alarm, true);
 	return queue_stop(q);
+}
+
+/* On the worker's thread, which is the one to be disturbed. */
+static int on_alarm_create(struct worker *w, struct queue *q)
+{
+	(void)q;
+	return alarm_create(&w->alarm);
 }
 
 static int on_end(struct worker *w, struct queue *q)
@@ -238,7 +204,7 @@ static void worker_look(struct worker *w, int timeout)
 	}
 	/* Disturbed by the alarm, in a sleep that is long enough to need none. */
 	if (n < 0 && timeout)
-		alarm_set(w, false);
+		alarm_set(&w->alarm, false);
 	/* Last, so that no event of this batch names a queue that was let go of. */
 	if (ordered)
 		order_take(w);
@@ -314,7 +280,7 @@ static bool worker_settle(struct worker *w)
 
 static void worker_rouse(struct worker *w)
 {
-	alarm_set(w, w->active != NULL || w->alarmed);
+	alarm_set(&w->alarm, w->active != NULL || w->alarm.on);
 	for (struct queue *q = w->active; q; q = q->next_active)
 		queue_kick_spare(q);
 }
@@ -442,7 +408,7 @@ void worker_destroy(struct worker *w)
 		return;
 	order_give(w, on_end, NULL);
 	pthread_join(w->thread, NULL);
-	timer_delete(w->alarm);
+	alarm_destroy(&w->alarm);
 	tmem_ctx_destroy(w->session.ctx);
 	close(w->wake);
 	close(w->epoll);

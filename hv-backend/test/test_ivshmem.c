@@ -269,6 +269,22 @@ static void data_on_the_socket(void **state)
 	check_failed("talker", f, "where a VMM sends none");
 }
 
+/* The VMM shares interrupt 0, and makes a write to it wait for ever. */
+static void interrupt_that_blocks(void **state)
+{
+	const uint64_t full = UINT64_MAX - 1, one = 1;
+	struct front *f = guest_open("deaf");
+
+	(void)state;
+	while (read(f->control_call, &(uint64_t){ 0 }, sizeof(full)) > 0)
+		;
+	assert_int_equal(fcntl(f->control_call, F_SETFL, O_RDWR), 0);
+	assert_int_equal(write(f->control_call, &full, sizeof(full)), (ssize_t)sizeof(full));
+	__atomic_store_n(&front_ivshmem_guest(f)->attach, htole32(77), __ATOMIC_RELEASE);
+	assert_int_equal(write(f->control_kick, &one, sizeof(one)), (ssize_t)sizeof(one));
+	check_failed("deaf", f, "interrupt descriptor blocks");
+}
+
 /* The one that is turned away reads a version that no VMM knows, and gives up. */
 static void second_connection(void **state)
 {
@@ -333,7 +349,8 @@ static int setup(void **state)
 		"--guest-ivshmem", "detached", "--guest-ivshmem", "sealed", "--guest-ivshmem",
 		"scribble", "--guest-ivshmem", "outside", "--guest-ivshmem", "broken",
 		"--guest-ivshmem", "wishes", "--guest-ivshmem", "talker", "--guest-ivshmem",
-		"second", "--guest-ivshmem", "fresh", "--guest-ivshmem", "hasty", NULL,
+		"second", "--guest-ivshmem", "fresh", "--guest-ivshmem", "hasty",
+		"--guest-ivshmem", "deaf", NULL,
 	};
 	int err = hosting_start(&host, guests, more);
 
@@ -368,6 +385,7 @@ int main(void)
 		guest_test(broken_ring),
 		guest_test(wishes_without_end),
 		guest_test(data_on_the_socket),
+		guest_test(interrupt_that_blocks),
 		guest_test(second_connection),
 		guest_test(region_is_new_each_time),
 		guest_test(gone_in_the_handshake),
