@@ -32,6 +32,12 @@ void bench_print(const struct bench_figure *f, size_t n, bool json);
 /* Nanoseconds of the monotonic clock. */
 uint64_t bench_now(void);
 
+/*
+ * Nanoseconds of CPU that this thread has used.  For work that never waits this
+ * is its time on a machine that does nothing else.
+ */
+uint64_t bench_cpu_now(void);
+
 /* The next number of a generator whose state is not 0. */
 uint64_t bench_random(uint64_t *state);
 

@@ -283,10 +283,10 @@ static double turn_of_puts(struct store *s, struct tmem_client **c, unsigned cli
 	unsigned offset = (unsigned)(bench_random(rng) % clients);
 	double ns;
 
-	start = bench_now();
+	start = bench_cpu_now();
 	for (unsigned i = 0; i < PUTS_A_TURN; i++)
 		put(s->ctx, c[(offset + i) % clients], base + i, page_of(i));
-	ns = (double)(bench_now() - start) / PUTS_A_TURN;
+	ns = (double)(bench_cpu_now() - start) / PUTS_A_TURN;
 	for (unsigned i = 0; i < PUTS_A_TURN; i++) {
 		struct tmem_key key = key_of(base + i);
 

@@ -48,12 +48,22 @@ void bench_print(const struct bench_figure *f, size_t n, bool json)
 		printf("%-28s %14.10g\n", f[i].name, f[i].value);
 }
 
-uint64_t bench_now(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t bench_now(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t bench_cpu_now(void)
+{
+	return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* xorshift64* (Marsaglia; Vigna 2016). */
