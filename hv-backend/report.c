@@ -265,7 +265,74 @@ json_t *report_guest(const struct hv_guest_info *g)
 	return o;
 }
 
+/* ---- all guests --------------------------------------------------------- */
+
+struct totals {
+	uint64_t guests, state[HV_GUEST_DEPARTED + 1], frozen;
+	struct tmem_counters kind[TMEM_KINDS];
+};
+
+static void counters_add(struct tmem_counters *sum, const struct tmem_counters *c)
+{
+	for (size_t i = 0; i < sizeof(counter_keys) / sizeof(counter_keys[0]); i++) {
+		uint64_t n, more;
+
+		memcpy(&n, (const char *)sum + counter_keys[i].offset, sizeof(n));
+		memcpy(&more, (const char *)c + counter_keys[i].offset, sizeof(more));
+		n += more;
+		memcpy((char *)sum + counter_keys[i].offset, &n, sizeof(n));
+	}
+}
+
+static int totals_add(const struct hv_guest_info *g, void *arg)
+{
+	struct totals *t = arg;
+	struct tmem_client_info info;
+
+	client_info(g, &info);
+	t->guests++;
+	t->state[g->state]++;
+	t->frozen += info.frozen;
+	for (unsigned k = 0; k < TMEM_KINDS; k++)
+		counters_add(&t->kind[k], &info.kind[k]);
+	return 0;
+}
+
+json_t *report_totals(struct hv *hv)
+{
+	struct totals t = { .guests = 0 };
+	const struct tmem_counters *e = &t.kind[TMEM_EPHEMERAL], *p = &t.kind[TMEM_PERSISTENT];
+	json_t *o = json_object();
+
+	hv_guest_each(hv, totals_add, &t);
+	set_integer(&o, "guests", t.guests);
+	for (unsigned i = 0; i <= HV_GUEST_DEPARTED; i++)
+		set_integer(&o, state_names[i], t.state[i]);
+	set_integer(&o, "frozen", t.frozen);
+	set_integer(&o, "ephemeral_pages", e->pages);
+	set_integer(&o, "persistent_pages", p->pages);
+	set_integer(&o, "logical_bytes", (e->pages + p->pages) * TMEM_PAGE_SIZE);
+	set_integer(&o, "stored_bytes", e->bytes_stored + p->bytes_stored);
+	set_integer(&o, "physical_bytes", e->bytes_physical + p->bytes_physical);
+	set_integer(&o, "ephemeral_bytes", e->bytes_physical);
+	set_integer(&o, "persistent_bytes", p->bytes_physical);
+	set_integer(&o, "puts", e->puts + p->puts);
+	set_integer(&o, "puts_ok", e->puts_ok + p->puts_ok);
+	set_integer(&o, "puts_refused", puts_refused(e) + puts_refused(p));
+	set_integer(&o, "gets", e->gets + p->gets);
+	set_integer(&o, "gets_ok", e->gets_ok + p->gets_ok);
+	set_integer(&o, "evicted_pages", e->evicted_pages + p->evicted_pages);
+	set_integer(&o, "damaged", e->damaged + p->damaged);
+	return o;
+}
+
 /* ---- pools ------------------------------------------------------------- */
+
+/* Of what never happened there is no ratio. */
+static json_t *ratio(uint64_t good, uint64_t total)
+{
+	return total ? json_real((double)good / (double)total) : json_null();
+}
 
 static json_t *uuid_text(const uint8_t uuid[16])
 {
@@ -290,6 +357,7 @@ static json_t *pool(const char *guest, const struct tmem_pool_info *p)
 									  : "ephemeral"));
 	report_set(&o, "shared", json_boolean(p->spec.shared));
 	report_set(&o, "uuid", p->spec.shared ? uuid_text(p->spec.uuid) : json_null());
+	report_set(&o, "hit_ratio", ratio(p->count.gets_ok, p->count.gets));
 	set_counters(&o, &p->count);
 	return o;
 }

@@ -36,6 +36,9 @@ json_t *report_guest(const struct hv_guest_info *g);
 json_t *report_guest_pools(const struct hv_guest_info *g);
 json_t *report_quota(const struct tmem_quota *q);
 
+/* How many guests there are in which state, and the sums of their counters. */
+json_t *report_totals(struct hv *hv);
+
 json_t *report_host_summary(struct tmem *core);
 json_t *report_host(struct tmem *core, struct hv *hv);
 json_t *report_event(const struct event *e);

@@ -122,6 +122,21 @@ static int verb_stats(struct call *c)
 	return 0;
 }
 
+static int verb_status(struct call *c)
+{
+	struct pressure_status s;
+
+	pressure_status(c->host->pressure, &s);
+	report_set(&c->answer, "version", json_string(TMEM_VERSION));
+	report_set(&c->answer, "pid", json_integer(getpid()));
+	report_set(&c->answer, "arena_bytes", report_bytes(s.config.total));
+	report_set(&c->answer, "totals", report_totals(c->host->hv));
+	report_set(&c->answer, "host", report_host_summary(c->host->core));
+	report_set(&c->answer, "pressure", report_pressure(&s));
+	report_set(&c->answer, "words", explain_host(&s));
+	return 0;
+}
+
 static int verb_pools(struct call *c)
 {
 	report_set(&c->answer, "pools", guests_report(c, report_guest_pools, true));
@@ -354,6 +369,44 @@ static int verb_resume(struct call *c)
 	return drain_ask(c, false);
 }
 
+/* 32 hexadecimal digits, with '-' anywhere between them. */
+static bool uuid_read(const char *text, uint8_t uuid[16])
+{
+	unsigned digits = 0;
+
+	for (; *text; text++) {
+		static const char hex[] = "0123456789abcdef";
+		const char *digit = strchr(hex, *text | 0x20);
+
+		if (*text == '-')
+			continue;
+		if (!digit || digits == 32)
+			return false;
+		uuid[digits / 2] = (uint8_t)(uuid[digits / 2] << 4 | (digit - hex));
+		digits++;
+	}
+	return digits == 32;
+}
+
+static int verb_auth(struct call *c)
+{
+	const char *text = json_string_value(json_object_get(c->request, "uuid"));
+	uint8_t uuid[16] = { 0 };
+	bool allow;
+	int err;
+
+	if (!text || !uuid_read(text, uuid))
+		return fail(c, VERB_USAGE, "auth: \"uuid\" is not 32 hexadecimal digits");
+	if (!json_object_get(c->request, "allow"))
+		return fail(c, VERB_USAGE, "auth: no \"allow\" is given");
+	if (flag_read(c, "allow", false, &allow))
+		return c->code;
+	err = tmem_client_authorise(c->client, uuid, allow);
+	if (err)
+		return fail(c, VERB_FAILED, "auth: %s", strerror(-err));
+	return 0;
+}
+
 static int verb_flush(struct call *c)
 {
 	uint64_t pages = tmem_client_flush_ephemeral(c->client);
@@ -417,12 +470,15 @@ static int verb_shrink(struct call *c)
 /* ---- one request ------------------------------------------------------- */
 
 static const struct verb verbs[] = {
+	{ .name = "status", .run = verb_status },
 	{ .name = "list", .run = verb_list },
 	{ .name = "stats", .arguments = { "guest" }, .run = verb_stats },
 	{ .name = "pools", .arguments = { "guest" }, .run = verb_pools },
 	{ .name = "version", .run = verb_version },
 	{ .name = "set", .arguments = { "guest", "all", "values", "live", "config" },
 	  .changes = true, .run = verb_set },
+	{ .name = "auth", .arguments = { "guest", "uuid", "allow" }, .guest_required = true,
+	  .changes = true, .run = verb_auth },
 	{ .name = "freeze", .arguments = { "guest" }, .guest_required = true, .changes = true,
 	  .run = verb_freeze },
 	{ .name = "thaw", .arguments = { "guest" }, .guest_required = true, .changes = true,

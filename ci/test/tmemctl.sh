@@ -137,6 +137,20 @@ say "table has titles" said "NAME STATE"
 say "table has a line for each guest" test "$(wc -l <<<"$out")" -eq 4
 say "list --raw --noheadings" expect 0 ctl list --raw --noheadings -b
 say "raw line is split at blanks" grep -qE '^a listening 0 0 0 0 - 0 0 - 0 0$' <<<"$out"
+say "status" expect 0 ctl status
+say "status counts guests" said "Guests      3: 0 with a driver, 0 without, 3 not connected"
+say "status has the limit" said "may use 64M of 64M"
+say "status has the pressure in words" said "the host "
+status_is_right() { expect 0 ctl status --json && is_json && [ "$(value totals guests)" = 3 ] && [ "$(value pid)" = "$daemon" ]; }
+say "status --json" status_is_right
+top_is_right() {
+	expect 0 ctl top --count 2 --json && [ "$(wc -l <<<"$out")" -eq 2 ] && out=${out%%$'\n'*} && is_json &&
+		[ "$(value guests 0 puts_per_second)" = 0.0 ] && [ "$(value guests 2 hit_ratio)" = None ]
+}
+say "top --json, a line for each look" top_is_right
+say "top as a table" expect 0 ctl top --count 1 --raw -o NAME,PUTS/S,HIT%
+say "top has rates" grep -qE '^a 0 -$' <<<"$out"
+say "pools as a table" expect 0 ctl pools a
 say "stats as a table" expect 0 ctl stats a
 say "stats shows counters" said "puts_refused_quota"
 say "stats of all" expect 0 ctl stats
@@ -193,7 +207,17 @@ say "freeze" expect 0 ctl freeze a
 say "is frozen" frozen True
 say "thaw" expect 0 ctl thaw a
 say "is not frozen" frozen False
-say "flush" expect 0 ctl flush a
+say "flush --ephemeral" expect 0 ctl flush a --ephemeral
+say "flush of what cannot be dropped: code 2" expect 2 ctl flush a
+uuid=01234567-89ab-cdef-0123-456789abcdef
+say "auth --allow" expect 0 ctl auth a $uuid --allow
+say "auth --deny" expect 0 ctl auth a $uuid --deny
+say "auth of both: code 2" expect 2 ctl auth a $uuid --allow --deny
+say "auth of neither: code 2" expect 2 ctl auth a $uuid
+say "auth without a UUID: code 2" expect 2 ctl auth a --allow
+say "auth of what is no UUID: code 2" expect 2 ctl auth a 0123 --allow
+say "auth of nobody: code 4" expect 4 ctl auth nobody $uuid --allow
+ctl shrink 1M >/dev/null
 say "shrink with nothing to give: code 1" expect 1 ctl shrink 1M
 say "shrink --json" expect 1 ctl --json shrink 1M
 say "shrink's JSON" is_json
@@ -288,6 +312,23 @@ say "explain of no guest" expect 4 ctl explain nobody
 say "events" expect 0 ctl events
 say "has the policy's first decision" said " pressure - the "
 say "and what was changed" said " change a uid "
+
+# ---- a daemon that gives less than it is asked for ---------------------------------
+
+cat >"$work/miser.py" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(4)
+print("listens", flush=True)
+for given, done in (4096, "true"), (4096, "false"):
+    c = s.accept()[0]; c.makefile().readline()
+    c.sendall(b'{"ok":true,"reclaimed":{"bytes":%d,"done":%s,"stopped_because":"no more"}}\n'
+              % (given, done.encode()))
+END
+coproc miser { exec python3 "$work/miser.py" "$work/miser.sock"; }
+read -r _ <&"${miser[0]}"
+say "shrink by less than asked for: code 6" expect 6 "$tmemctl" --socket "$work/miser.sock" shrink 1M
+say "says how much it was and why" said "8K given back: no more"
+wait "$miser_PID" 2>/dev/null
 
 # ---- readers and administrators --------------------------------------------------
 

@@ -260,6 +260,15 @@ static void keys_are_stable(void **state)
 	json_t *list = ask_ok(*state, "{\"verb\":\"list\"}");
 	json_t *stats = ask_ok(*state, "{\"verb\":\"stats\"}");
 	json_t *version = ask_ok(*state, "{\"verb\":\"version\"}");
+	json_t *status = ask_ok(*state, "{\"verb\":\"status\"}");
+
+	assert_keys(status, "ok version pid arena_bytes totals host pressure words schema_version");
+	assert_keys(json_object_get(status, "totals"), "guests listening connected ready departed "
+		    "frozen ephemeral_pages persistent_pages logical_bytes stored_bytes "
+		    "physical_bytes ephemeral_bytes persistent_bytes puts puts_ok puts_refused "
+		    "gets gets_ok evicted_pages damaged");
+	assert_keys(json_object_get(status, "host"), HOST);
+	json_decref(status);
 
 	assert_keys(list, "ok guests host schema_version");
 	assert_keys(guest_of(list, 0), GUEST_HEAD "weight ephemeral_pages persistent_pages puts "
@@ -339,7 +348,7 @@ static void pools_have_a_row_each(void **state)
 	pools = json_object_get(answer, "pools");
 	assert_int_equal(json_array_size(pools), 3);
 	last = json_array_get(pools, 2);
-	assert_keys(last, "guest id kind shared uuid " COUNTERS);
+	assert_keys(last, "guest id kind shared uuid hit_ratio " COUNTERS);
 	assert_string_equal(json_string_value(json_object_get(last, "guest")), "b");
 	assert_string_equal(json_string_value(json_object_get(last, "kind")), "ephemeral");
 	assert_int_equal(number(last, "id"), 15);
@@ -348,6 +357,61 @@ static void pools_have_a_row_each(void **state)
 	answer = ask_ok(f, "{\"verb\":\"pools\",\"guest\":\"a\"}");
 	assert_int_equal(json_array_size(json_object_get(answer, "pools")), 1);
 	json_decref(answer);
+}
+
+static void status_adds_up(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer, *totals;
+
+	put(f, "a", TMEM_PERSISTENT, 0, 10);
+	put(f, "b", TMEM_PERSISTENT, 0, 3);
+	put(f, "b", TMEM_EPHEMERAL, 1, 5);
+	do_ok(f, "{\"verb\":\"freeze\",\"guest\":\"b\"}");
+	answer = ask_ok(f, "{\"verb\":\"status\"}");
+	totals = json_object_get(answer, "totals");
+	assert_int_equal(number(totals, "guests"), 2);
+	assert_int_equal(number(totals, "listening"), 2);
+	assert_int_equal(number(totals, "ready"), 0);
+	assert_int_equal(number(totals, "frozen"), 1);
+	assert_int_equal(number(totals, "persistent_pages"), 13);
+	assert_int_equal(number(totals, "ephemeral_pages"), 5);
+	assert_int_equal(number(totals, "logical_bytes"), 18 * TMEM_PAGE_SIZE);
+	assert_int_equal(number(totals, "puts_ok"), 18);
+	assert_true(number(totals, "ephemeral_bytes") > 5 * 1024);
+	assert_int_equal(number(totals, "physical_bytes"), number(totals, "ephemeral_bytes") +
+			 number(totals, "persistent_bytes"));
+	assert_int_equal(number(answer, "arena_bytes"), ARENA);
+	json_decref(answer);
+}
+
+/* A pool's only row, and that its hit ratio is as expected; below 0: null. */
+static void assert_hit_ratio(struct fixture *f, double expected)
+{
+	json_t *answer = ask_ok(f, "{\"verb\":\"pools\",\"guest\":\"a\"}");
+	json_t *value = json_object_get(json_array_get(json_object_get(answer, "pools"), 0),
+					"hit_ratio");
+
+	if (expected < 0)
+		assert_true(json_is_null(value));
+	else
+		assert_true(json_real_value(value) == expected);
+	json_decref(answer);
+}
+
+static void hit_ratio_of_a_pool(void **state)
+{
+	struct fixture *f = *state;
+	struct tmem_client *a = tmem_client_find(f->host.core, "a");
+	struct tmem_key key = { .index = 0 };
+	uint8_t page[TMEM_PAGE_SIZE];
+	uint64_t tag;
+
+	put(f, "a", TMEM_PERSISTENT, 0, 3);
+	assert_hit_ratio(f, -1);
+	for (; key.index < 4; key.index++)
+		tmem_get(f->ctx, a, 0, &key, page, &tag);
+	assert_hit_ratio(f, 0.75);
 }
 
 /* ---- changes ----------------------------------------------------------- */
@@ -597,6 +661,47 @@ static void changes_are_events(void **state)
 	json_decref(answer);
 }
 
+static void auth_opens_and_closes_a_shared_pool(void **state)
+{
+	const struct tmem_pool_spec spec = {
+		.kind = TMEM_EPHEMERAL, .shared = true, .uuid = { 0xab, 1, [15] = 0x7f },
+	};
+	static const char *const bad[] = {
+		"{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":true}",
+		"{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":true,\"uuid\":7}",
+		"{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":true,\"uuid\":\"ab01\"}",
+		"{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":true,"
+		"\"uuid\":\"ab01000000000000000000000000007f0\"}",
+		"{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":true,"
+		"\"uuid\":\"ab01000000000000000000000000007g\"}",
+		"{\"verb\":\"auth\",\"guest\":\"a\",\"uuid\":\"ab01000000000000000000000000007f\"}",
+		"{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":1,"
+		"\"uuid\":\"ab01000000000000000000000000007f\"}",
+	};
+	struct fixture *f = *state;
+	struct tmem_client *a = tmem_client_find(f->host.core, "a");
+	json_t *answer;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		answer = ask(f, bad[i]);
+		assert_int_equal(number(answer, "code"), 2);
+		json_decref(answer);
+	}
+	assert_int_equal(tmem_pool_create(a, 3, &spec), -EPERM);
+	do_ok(f, "{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":true,"
+		 "\"uuid\":\"AB010000-0000-0000-0000-00000000007f\"}");
+	assert_int_equal(tmem_pool_create(a, 3, &spec), 0);
+	assert_int_equal(tmem_pool_create(tmem_client_find(f->host.core, "b"), 3, &spec), -EPERM);
+	answer = ask_ok(f, "{\"verb\":\"pools\"}");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(
+		json_object_get(answer, "pools"), 0), "uuid")),
+		"ab010000-0000-0000-0000-00000000007f");
+	json_decref(answer);
+	do_ok(f, "{\"verb\":\"auth\",\"guest\":\"a\",\"allow\":false,"
+		 "\"uuid\":\"ab01000000000000000000000000007f\"}");
+	assert_int_equal(tmem_pool_create(a, 4, &spec), -EPERM);
+}
+
 static bool words_hold(json_t *words, const char *text)
 {
 	json_t *sentence;
@@ -639,6 +744,9 @@ int main(void)
 		WITH_HOST(stats_of_one_guest),
 		WITH_HOST(pools_have_a_row_each),
 		WITH_HOST(set_changes_all_or_nothing),
+		WITH_HOST(status_adds_up),
+		WITH_HOST(hit_ratio_of_a_pool),
+		WITH_HOST(auth_opens_and_closes_a_shared_pool),
 		WITH_HOST(set_of_all_changes_all_or_none),
 		WITH_HOST(set_writes_the_file),
 		WITH_HOST(readers_look_and_do_not_change),

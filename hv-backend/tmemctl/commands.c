@@ -50,6 +50,27 @@ static json_t *request_set(const struct settings *s, const char *verb, int argc,
 	return request;
 }
 
+static json_t *request_auth(const struct settings *s, const char *verb, int argc, char *argv[])
+{
+	(void)argc;
+	if (s->allow == s->deny) {
+		complain(EXIT_USAGE, "auth: either --allow or --deny");
+		return NULL;
+	}
+	return json_pack("{s:s, s:s, s:s, s:b}", "verb", verb, "guest", argv[0], "uuid", argv[1],
+			 "allow", s->allow);
+}
+
+/* Persistent pages cannot be dropped; that this does not is said by whom it is done. */
+static json_t *request_flush(const struct settings *s, const char *verb, int argc, char *argv[])
+{
+	if (!s->ephemeral) {
+		complain(EXIT_USAGE, "flush: only --ephemeral pages can be dropped");
+		return NULL;
+	}
+	return request_guest(s, verb, argc, argv);
+}
+
 /* ---- commands ---------------------------------------------------------- */
 
 int answer_show(const struct settings *s, const struct command *c, json_t *answer)
@@ -192,10 +213,14 @@ static int events(const struct settings *s, const struct command *c, int argc, c
 #define TAKES_LOOKS	(TAKES_WATCH | TAKES_COUNT)
 
 const struct command commands[] = {
+	{ "status", "", "the host on one screen", 0, 0, TAKES_LOOKS, request_guest, ask,
+	  show_status, NULL },
 	{ "list", "", "one line for each guest", 0, 0, TAKES_LOOKS | TAKES_COLUMNS,
 	  request_guest, ask, show_list, list_columns },
 	{ "stats", "[GUEST]", "every counter, of one guest or of all and the host", 0, 1,
 	  TAKES_LOOKS, request_guest, ask, show_stats, NULL },
+	{ "top", "", "guests by what they do now", 0, 0, TAKES_LOOKS | TAKES_COLUMNS, NULL,
+	  top_run, show_top, top_columns },
 	{ "pools", "[GUEST]", "one line for each pool", 0, 1, TAKES_LOOKS | TAKES_COLUMNS,
 	  request_guest, ask, show_pools, pool_columns },
 	{ "version", "", "versions of tmemctl and of the daemon", 0, 0, 0, request_guest, ask,
@@ -207,8 +232,10 @@ const struct command commands[] = {
 	{ "freeze", "GUEST", "refuse its puts", 1, 1, 0, request_guest, ask, show_nothing, NULL },
 	{ "thaw", "GUEST", "take its puts again", 1, 1, 0, request_guest, ask, show_nothing,
 	  NULL },
-	{ "flush", "GUEST", "drop its ephemeral pages", 1, 1, 0, request_guest, ask,
-	  show_flushed, NULL },
+	{ "auth", "GUEST UUID", "--allow or --deny it a shared pool", 2, 2, TAKES_RIGHT,
+	  request_auth, ask, show_nothing, NULL },
+	{ "flush", "GUEST", "drop its pages: --ephemeral ones", 1, 1, TAKES_EPHEMERAL,
+	  request_flush, ask, show_flushed, NULL },
 	{ "drain", "GUEST", "have it take its pages back to its own disk, and wait", 1, 1, 0,
 	  request_guest, drain_run, NULL, NULL },
 	{ "resume", "GUEST", "let it offer pages again after a drain", 1, 1, 0, request_guest,

@@ -3,7 +3,7 @@
  * show.c - the daemon's answers as tables.
  *
  * Owns:    which columns there are and what they are called.
- * How:     list and pools have fixed columns; stats shows whatever members the
+ * How:     list, top and pools have fixed columns; stats shows whatever members the
  *          answer has, so a counter added to the daemon needs nothing here.
  *          Histograms are left to --json.
  */
@@ -78,18 +78,58 @@ int show_list(json_t *answer, const struct table_style *style)
 	return table_print(list_columns, json_object_get(answer, "guests"), style);
 }
 
+static void cell_rate(json_t *row, const char *key, const struct table_style *style,
+		      char text[TABLE_CELL_MAX])
+{
+	(void)style;
+	snprintf(text, TABLE_CELL_MAX, "%.0f", json_number_value(json_object_get(row, key)));
+}
+
+/* A ratio as per cent. */
+static void cell_percent(json_t *row, const char *key, const struct table_style *style,
+			 char text[TABLE_CELL_MAX])
+{
+	json_t *value = json_object_get(row, key);
+
+	(void)style;
+	if (json_is_number(value))
+		snprintf(text, TABLE_CELL_MAX, "%.1f", 100.0 * json_number_value(value));
+	else
+		snprintf(text, TABLE_CELL_MAX, "-");
+}
+
+const struct table_column top_columns[] = {
+	{ "NAME", "name", table_cell_plain, false },
+	{ "STATE", "state", cell_state, false },
+	{ "PHYSICAL", "physical_bytes", table_cell_bytes, true },
+	{ "PUTS/S", "puts_per_second", cell_rate, true },
+	{ "GETS/S", "gets_per_second", cell_rate, true },
+	{ "HIT%", "hit_ratio", cell_percent, true },
+	{ "FLUSHES/S", "flushes_per_second", cell_rate, true },
+	{ "REFUSED/S", "puts_refused_per_second", cell_rate, true },
+	{ "EVICTED/S", "evicted_pages_per_second", cell_rate, true },
+	{ .title = NULL },
+};
+
+int show_top(json_t *answer, const struct table_style *style)
+{
+	return table_print(top_columns, json_object_get(answer, "guests"), style);
+}
+
 const struct table_column pool_columns[] = {
 	{ "GUEST", "guest", table_cell_plain, false },
 	{ "POOL", "id", table_cell_plain, true },
 	{ "KIND", "kind", table_cell_plain, false },
-	{ "SHARED", "shared", table_cell_plain, false },
+	{ "UUID", "uuid", table_cell_plain, false },
 	{ "OBJECTS", "objects", table_cell_plain, true },
 	{ "PAGES", "pages", table_cell_plain, true },
 	{ "STORED", "bytes_stored", table_cell_bytes, true },
 	{ "PHYSICAL", "bytes_physical", table_cell_bytes, true },
-	{ "PUTS", "puts", table_cell_plain, true },
-	{ "GETS", "gets", table_cell_plain, true },
-	{ "HIT%", "gets", cell_hits, true },
+	{ "PUTS", "puts_ok", table_cell_plain, true },
+	{ "OF-PUTS", "puts", table_cell_plain, true },
+	{ "GETS", "gets_ok", table_cell_plain, true },
+	{ "OF-GETS", "gets", table_cell_plain, true },
+	{ "HIT%", "hit_ratio", cell_percent, true },
 	{ "FLUSHES", "flushes", table_cell_plain, true },
 	{ "EVICTED", "evicted_pages", table_cell_plain, true },
 	{ .title = NULL },
@@ -197,6 +237,82 @@ int show_stats(json_t *answer, const struct table_style *style)
 	return err;
 }
 
+static void words_print(json_t *words)
+{
+	json_t *sentence;
+	size_t i;
+
+	json_array_foreach(words, i, sentence)
+		puts(json_string_value(sentence));
+}
+
+/* ---- status --------------------------------------------------------------- */
+
+static const char *text_bytes(json_t *row, const char *key, const struct table_style *style,
+			      char text[TABLE_CELL_MAX])
+{
+	table_cell_bytes(row, key, style, text);
+	return text;
+}
+
+static void guests_line(json_t *totals)
+{
+	printf("Guests      %lld: %lld with a driver, %lld without, %lld not connected, "
+	       "%lld frozen\n", (long long)member(totals, "guests"),
+	       (long long)member(totals, "ready"), (long long)member(totals, "connected"),
+	       (long long)(member(totals, "listening") + member(totals, "departed")),
+	       (long long)member(totals, "frozen"));
+}
+
+static void memory_lines(json_t *answer, json_t *totals, json_t *host,
+			 const struct table_style *style)
+{
+	char a[TABLE_CELL_MAX], b[TABLE_CELL_MAX], c[TABLE_CELL_MAX], ratio[TABLE_CELL_MAX];
+
+	printf("Arena       %s in memory, may use %s of %s\n",
+	       text_bytes(host, "resident_bytes", style, a),
+	       text_bytes(host, "target_bytes", style, b),
+	       text_bytes(answer, "arena_bytes", style, c));
+	cell_ratio(totals, "physical_bytes", style, ratio);
+	printf("Pages       %s kept in %s, ratio %s\n", text_bytes(totals, "logical_bytes", style, a),
+	       text_bytes(totals, "physical_bytes", style, b), ratio);
+	printf("Ephemeral   %lld pages in %s\n", (long long)member(totals, "ephemeral_pages"),
+	       text_bytes(totals, "ephemeral_bytes", style, a));
+	printf("Persistent  %lld pages in %s of at most %s\n",
+	       (long long)member(totals, "persistent_pages"),
+	       text_bytes(totals, "persistent_bytes", style, a),
+	       text_bytes(host, "persistent_max_bytes", style, b));
+}
+
+static void work_lines(json_t *totals, const struct table_style *style)
+{
+	char hits[TABLE_CELL_MAX];
+
+	cell_hits(totals, "gets", style, hits);
+	printf("Puts        %lld of %lld taken, %lld refused\n",
+	       (long long)member(totals, "puts_ok"), (long long)member(totals, "puts"),
+	       (long long)member(totals, "puts_refused"));
+	printf("Gets        %lld of %lld found, %s %%\n", (long long)member(totals, "gets_ok"),
+	       (long long)member(totals, "gets"), hits);
+	printf("Evicted     %lld pages\n", (long long)member(totals, "evicted_pages"));
+	if (member(totals, "damaged"))
+		printf("Damaged     %lld pages\n", (long long)member(totals, "damaged"));
+}
+
+int show_status(json_t *answer, const struct table_style *style)
+{
+	json_t *totals = json_object_get(answer, "totals"), *host = json_object_get(answer, "host");
+
+	printf("tmemd %s, pid %lld\n\n", json_string_value(json_object_get(answer, "version")),
+	       (long long)member(answer, "pid"));
+	guests_line(totals);
+	memory_lines(answer, totals, host, style);
+	work_lines(totals, style);
+	putchar('\n');
+	words_print(json_object_get(answer, "words"));
+	return 0;
+}
+
 int show_version(json_t *answer, const struct table_style *style)
 {
 	(void)style;
@@ -236,15 +352,6 @@ int show_plan(json_t *answer, const struct table_style *style)
 	if (!json_array_size(json_object_get(answer, "from")))
 		return 0;
 	return table_print(plan_columns, json_object_get(answer, "from"), style);
-}
-
-static void words_print(json_t *words)
-{
-	json_t *sentence;
-	size_t i;
-
-	json_array_foreach(words, i, sentence)
-		puts(json_string_value(sentence));
 }
 
 int show_explain(json_t *answer, const struct table_style *style)
