@@ -19,11 +19,13 @@
 #include <string.h>
 
 #include "arena.h"
+#include "op.h"
 #include "share.h"
 #include "store.h"
 #include "table.h"
 
 #define WEIGHT_MAX	65535u
+#define DRAIN_PATIENCE	256u	/* frames found busy before damage is suspected */
 
 static const struct tmem_quota quota_default = {
 	.weight = 100,
@@ -319,6 +321,7 @@ void tmem_client_kill(struct tmem_client *c)
 static void frames_drain(struct tmem_client *c)
 {
 	struct tmem *t = c->host;
+	unsigned idle = 0;
 	uint64_t pages;
 
 	while (atomic_load_explicit(&c->charged, memory_order_acquire)) {
@@ -326,8 +329,10 @@ static void frames_drain(struct tmem_client *c)
 
 		if (frame)
 			tmem_arena_give(t, frame);
-		else
+		else if (++idle % DRAIN_PATIENCE)
 			sched_yield();	/* somebody is just freeing the last ones */
+		else
+			tmem_op_sweep_shared(c);
 	}
 }
 

@@ -117,3 +117,50 @@ uint64_t tmem_op_flush_pool(struct tmem_pool *p)
 		pages += tmem_op_flush_stripe(p, &p->stripe[i]);
 	return pages;
 }
+
+/* Unlink one page of the object that is in the client's frames. */
+static bool sweep_object_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number,
+				struct tmem_client *c)
+{
+	struct tmem *t = p->host;
+	struct tmem_entry e = { .object = tmem_object(t, number), .number = number };
+	uint32_t next = 0, tag;
+
+	while ((e.handle = tmem_page_each(e.object, &next, &tag))) {
+		if (tmem_frame_client(t, tmem_handle_frame(e.handle)) != c)
+			continue;
+		e.at = next - 1;
+		tmem_op_unlink_locked(p, s, &e);
+		tmem_store_free_slot(t, e.handle, 0);
+		return true;
+	}
+	return false;
+}
+
+/* One at a time, from the start again: unlinking moves entries, and this is rare. */
+static bool sweep_stripe_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_client *c)
+{
+	uint32_t at;
+
+	for (at = 0; at < s->capacity; at++)
+		if (s->slots[at] && sweep_object_locked(p, s, (uint32_t)s->slots[at], c))
+			return true;
+	return false;
+}
+
+void tmem_op_sweep_shared(struct tmem_client *c)
+{
+	struct tmem *t = c->host;
+	struct tmem_pool *p;
+	unsigned i;
+
+	tmem_lock(&t->lock);
+	for (p = t->shared; p; p = p->next)
+		for (i = 0; i < TMEM_STRIPES; i++) {
+			tmem_lock(&p->stripe[i].lock);
+			while (sweep_stripe_locked(p, &p->stripe[i], c))
+				;
+			tmem_unlock(&p->stripe[i].lock);
+		}
+	tmem_unlock(&t->lock);
+}

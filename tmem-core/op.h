@@ -51,6 +51,12 @@ static inline void tmem_count_locked(struct tmem_client *c, const struct tmem_wh
  */
 void tmem_op_unlink_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e);
 
+/*
+ * Drop every page in a shared pool that lies in the client's frames, by the
+ * index alone: also those whose damaged slots do not say whose they are.
+ */
+void tmem_op_sweep_shared(struct tmem_client *c);
+
 /* Drop all objects of a stripe; returns pages dropped. */
 uint64_t tmem_op_flush_stripe(struct tmem_pool *p, struct tmem_stripe *s);
 

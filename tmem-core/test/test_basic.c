@@ -269,6 +269,44 @@ static void test_shared_pool(void **state)
 	host_close(&h);
 }
 
+/* Slots that say nothing any more must not keep their client from ending. */
+static void test_damaged_shared_slots(void **state)
+{
+	struct tmem_pool_spec spec = { .kind = TMEM_EPHEMERAL, .shared = true, .uuid = { 7 } };
+	struct tmem_pool_info info;
+	struct tmem_client *other;
+	struct host h;
+	uint64_t word;
+	off_t at;
+	uint32_t n;
+
+	(void)state;
+	host_open(&h, false);
+	assert_int_equal(tmem_client_create(h.t, "other", &other), 0);
+	assert_int_equal(tmem_client_authorise(h.c, spec.uuid, true), 0);
+	assert_int_equal(tmem_client_authorise(other, spec.uuid, true), 0);
+	assert_int_equal(tmem_pool_create(h.c, 0, &spec), 0);
+	assert_int_equal(tmem_pool_create(other, 0, &spec), 0);
+	for (n = 0; n < 50; n++)
+		assert_int_equal(put(&h, 0, n, 4 * n), 0);
+	/* Same-filled pages: the whole frame that holds their words is theirs. */
+	for (at = 0; at < ARENA; at += (off_t)tmem_frame_size(h.t)) {
+		uint32_t junk = 0x5a5a5a5a;
+		off_t slot;
+
+		assert_int_equal(pread(h.fd, &word, sizeof(word), at), sizeof(word));
+		if ((uint32_t)word < 6)		/* not a store's */
+			continue;
+		for (slot = at + 160; slot < at + 160 + 50 * 24; slot += 24)
+			assert_int_equal(pwrite(h.fd, &junk, sizeof(junk), slot), sizeof(junk));
+	}
+	tmem_client_destroy(h.c);
+	h.c = other;
+	assert_int_equal(tmem_pool_info(other, 0, &info), 0);
+	assert_int_equal(info.count.pages, 0);
+	host_close(&h);
+}
+
 /* Equal pages take one page's room; each comes back under its own key and tag. */
 static void test_dedup(void **state)
 {
@@ -373,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_eviction_and_reclaim),
 		cmocka_unit_test(test_shared_pool),
+		cmocka_unit_test(test_damaged_shared_slots),
 		cmocka_unit_test(test_dedup),
 		cmocka_unit_test(test_rebuild),
 		cmocka_unit_test(test_rebuild_refused),
