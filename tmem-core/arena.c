@@ -6,7 +6,9 @@
  *          cold (a hole in the file), or never used (numbers from high on).
  * How:     one bitmap each, lowest number first, so that frames in use stay
  *          together and what is given back goes in long runs: a hole punched
- *          page by page costs four times one punched in runs.
+ *          page by page costs four times one punched in runs.  A hole is filled
+ *          before it is touched: on a full file system that is an error, where
+ *          the touch would be a bus error.
  * Must not: know what a frame holds, or whose limits it counts against
  *          (share.c does).
  */
@@ -118,7 +120,10 @@ int tmem_arena_open(struct tmem *t, const struct tmem_config *config)
 	err = config->rebuild ? tmem_os_grow(a->fd, size) : tmem_os_reset(a->fd, size);
 	if (err)
 		return err;
-	err = tmem_os_map(a->fd, size, &base);
+	if (!config->rebuild)
+		err = tmem_os_fill(a->fd, 0, 1ull << a->frame_shift);
+	if (!err)
+		err = tmem_os_map(a->fd, size, &base);
 	if (err)
 		return err;
 	a->base = base;
@@ -221,15 +226,34 @@ void tmem_arena_hand_over(struct tmem *t, uint32_t frame, uint32_t owner, uint32
 	memset(f, 0, sizeof(*f));
 }
 
+/* A hole that could not be filled is as free as before. */
+static void hole_put_back(struct tmem_arena *a, uint32_t frame)
+{
+	tmem_lock(&a->lock);
+	a->frame[frame].hole = true;
+	bit_set(a->cold, frame);
+	a->cold_frames++;
+	if (frame / 64 < a->cold_hint)
+		a->cold_hint = frame / 64;
+	tmem_unlock(&a->lock);
+}
+
 uint32_t tmem_arena_take(struct tmem *t, uint32_t owner, uint32_t incarnation)
 {
+	struct tmem_arena *a = &t->arena;
 	uint32_t frame;
 
-	tmem_lock(&t->arena.lock);
-	frame = take_locked(&t->arena);
-	tmem_unlock(&t->arena.lock);
-	if (frame)
-		tmem_arena_hand_over(t, frame, owner, incarnation);
+	tmem_lock(&a->lock);
+	frame = take_locked(a);
+	tmem_unlock(&a->lock);
+	if (!frame)
+		return 0;
+	if (a->frame[frame].hole &&
+	    tmem_os_fill(a->fd, (uint64_t)frame << a->frame_shift, tmem_frame_bytes(t))) {
+		hole_put_back(a, frame);
+		return 0;
+	}
+	tmem_arena_hand_over(t, frame, owner, incarnation);
 	return frame;
 }
 

@@ -11,7 +11,8 @@ int tmem_arena_open(struct tmem *t, const struct tmem_config *config);
 void tmem_arena_close(struct tmem *t);
 
 /*
- * A free frame for owner (client number and incarnation; 0 for a table), or 0.
+ * A free frame for owner (client number and incarnation; 0 for a table), or 0: none
+ * is free, or the file system has no room for one.
  * Its memory holds nothing another client wrote.  The caller has counted it in
  * arena.used.
  */

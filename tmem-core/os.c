@@ -52,6 +52,16 @@ void tmem_os_unmap(void *base, uint64_t size)
 	munmap(base, size);
 }
 
+int tmem_os_fill(int fd, uint64_t offset, uint64_t size)
+{
+	int err;
+
+	do {
+		err = fallocate(fd, 0, (off_t)offset, (off_t)size) ? -errno : 0;
+	} while (err == -EINTR);
+	return err;
+}
+
 int tmem_os_punch(int fd, uint64_t offset, uint64_t size)
 {
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,

@@ -21,6 +21,12 @@ int tmem_os_grow(int fd, uint64_t size);
 int tmem_os_map(int fd, uint64_t size, void **base);
 void tmem_os_unmap(void *base, uint64_t size);
 
+/*
+ * Have the file hold memory there, so that touching it cannot fail.  0, -ENOSPC if
+ * its file system is full, or -errno.
+ */
+int tmem_os_fill(int fd, uint64_t offset, uint64_t size);
+
 /* Give the bytes back to the host: they read as zeroes afterwards.  0 or -errno. */
 int tmem_os_punch(int fd, uint64_t offset, uint64_t size);
 
