@@ -24,9 +24,9 @@
 #include <unistd.h>
 
 
-#define CONNECTIONS	32u
+#define CONNECTIONS	2048u		/* idle ones cost little and end by their time-out */
 #define TIMEOUT_S	10u
-#define MEMORY_MAX	(32u << 10)	/* of a connection, headers and all */
+#define MEMORY_MAX	(16u << 10)	/* of a connection, headers and all */
 
 struct listener {
 	struct MHD_Daemon *daemon;	/* NULL: not used */
@@ -179,7 +179,7 @@ static int socket_listen(const struct sockaddr *address, socklen_t size)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, address, size) || listen(fd, (int)CONNECTIONS)) {
+	if (bind(fd, address, size) || listen(fd, SOMAXCONN)) {
 		err = -errno;
 		close(fd);
 		return err;

@@ -95,6 +95,28 @@ for what in bytes header length cut; do
 done
 say "still answers" status_is 200 /metrics
 
+idle() { python3 - "$run/http.sock" <<'END'
+import resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+idle = []
+for i in range(1000):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    if i % 2: s.sendall(b"GET /metr")
+    idle.append(s)
+start = time.monotonic()
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(8)
+s.connect(sys.argv[1])
+s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+answer = s.recv(4096)
+took = time.monotonic() - start
+print("# answered in %.3f s" % took)
+sys.exit(0 if answer.startswith(b"HTTP/1.1 200 ") else 1)
+END
+}
+say "a thousand idle connections delay nobody" idle
+
 if tool=$(ci/promtool 2>"$work/err" | tail -n 1) && [ -n "$tool" ]; then
 	check_metrics() { "$tool" check metrics <"$work/metrics" >"$work/err" 2>&1 && [ ! -s "$work/err" ]; }
 	say "promtool finds nothing" check_metrics || sed 's/^/# /' "$work/err"
