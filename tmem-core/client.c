@@ -72,7 +72,7 @@ static void stores_forget(struct tmem_client *c)
 		tmem_free(&c->host->heap, s->ghost);
 		s->ghost = NULL;
 		s->ghost_words = 0;
-		s->evicted_frames = 0;
+		s->emptied_frames = s->moved_pages = 0;
 		memset(s->count, 0, sizeof(s->count));
 	}
 	memset(c->retired, 0, sizeof(c->retired));

@@ -138,6 +138,7 @@ static bool settle(struct tmem_store *s, uint32_t frame, const uint64_t *killed,
 	f->evicting = false;
 	if (empty) {
 		atomic_fetch_sub_explicit(&s->frames, 1, memory_order_relaxed);
+		s->emptied_frames++;
 	} else {
 		tmem_frame_measure_locked(t, frame);
 		tmem_bin_add_locked(s, frame);
@@ -206,7 +207,6 @@ uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
 	if (frame) {
 		fetch_ahead(c->host, tmem_frame(c->host, frame)->newer);
 		slots = tmem_frame_detach_locked(s, frame);
-		s->evicted_frames++;
 	}
 	tmem_unlock(&s->lock);
 	return frame && tmem_frame_empty(s, frame, slots, page_evict, pages) ? frame : 0;

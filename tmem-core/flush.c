@@ -6,6 +6,7 @@
  *          its record in the arena dies with that one store.  Its slots are then
  *          killed and freed without the stripe: nobody can find them, eviction
  *          included.  The object's number is free only when no slot bears it.
+ * Must not: hold a stripe for longer than one object takes to detach.
  */
 #include <errno.h>
 #include <string.h>

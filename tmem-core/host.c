@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * host.c - one host: its arena, tables and limits; a thread's context.
+ *
+ * Owns:    the order in which the parts come up and go down, and the limits.
+ * Must not: do any of the parts' work.
  */
 #include <errno.h>
 #include <string.h>

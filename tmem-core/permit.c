@@ -5,6 +5,7 @@
  * Owns:    permission records in the arena: a client's number and a UUID.
  * How:     a walk over all records; there are few, and only creating a shared
  *          pool asks.
+ * Must not: touch pools: a live one stays when its permission goes.
  */
 #include <errno.h>
 #include <string.h>

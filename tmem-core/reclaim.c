@@ -5,6 +5,7 @@
  * How:     frames are evicted in batches into the free ones, which arena.c then
  *          punches in runs.  Nothing is allocated: this is asked for when there
  *          is no memory.
+ * Must not: choose who loses (share.c), or what goes first (evict.c).
  */
 #include <string.h>
 

@@ -112,7 +112,7 @@ void tmem_client_info(struct tmem_client *c, struct tmem_client_info *info)
 	for (kind = 0; kind < TMEM_KINDS; kind++)
 		info->kind[kind].bytes_physical = store_bytes(c, kind);
 	tmem_lock(&c->store[TMEM_EPHEMERAL].lock);
-	info->evicted_frames = c->store[TMEM_EPHEMERAL].evicted_frames;
+	info->evicted_frames = c->store[TMEM_EPHEMERAL].emptied_frames;
 	tmem_unlock(&c->store[TMEM_EPHEMERAL].lock);
 }
 
@@ -137,7 +137,7 @@ static void zbud_info(struct tmem_store *s, struct tmem_store_info *info)
 		info->chunk_now[i] += s->count[i].now;
 		info->chunk_cumulative[i] += s->count[i].ever;
 	}
-	info->frames_evicted += s->evicted_frames;
+	info->frames_evicted += s->emptied_frames;
 	info->frames_zbud += atomic_load_explicit(&s->frames, memory_order_relaxed);
 	tmem_unlock(&s->lock);
 }

@@ -63,7 +63,13 @@ enum tmem_frame_kind {
 	TMEM_FRAME_KINDS = TMEM_FRAME_STORE + TMEM_KINDS
 };
 
-enum tmem_table_id { TMEM_TABLE_CLIENT, TMEM_TABLE_POOL, TMEM_TABLE_OBJECT, TMEM_TABLE_PERMIT, TMEM_TABLES };
+enum tmem_table_id {
+	TMEM_TABLE_CLIENT,
+	TMEM_TABLE_POOL,
+	TMEM_TABLE_OBJECT,
+	TMEM_TABLE_PERMIT,
+	TMEM_TABLES
+};
 static_assert(TMEM_FRAME_TABLE + TMEM_TABLES == TMEM_FRAME_STORE, "one frame kind a table");
 
 /* Start of every frame in use.  kind is stored last. */
@@ -367,16 +373,16 @@ struct tmem_store {
 	struct tmem_client *client;
 	enum tmem_kind kind;
 	_Atomic uint32_t frames;
-	struct tmem_bins bins[TMEM_SEGMENTS];
 	struct tmem_age age[TMEM_SEGMENTS];
 	_Atomic(uint64_t *) ghost;	/* four 16-bit marks a word, newest lowest */
 	_Atomic uint32_t ghost_words;	/* 0 or a power of two */
-	struct tmem_chunk_count count[TMEM_BINS];
-	uint64_t evicted_frames;
-	uint64_t free_chunks;		/* sum of the listed frames' free */
-	_Atomic uint32_t untidy;	/* persistent puts since it had too many of them */
+	_Atomic uint32_t untidy;	/* persistent puts since it had too many free chunks */
 	_Atomic uint32_t untidy_wait;	/* so many before the next step; longer after vain ones */
-	uint64_t moved_pages, emptied_frames;	/* by compaction, cumulative */
+	uint64_t free_chunks;		/* sum of the listed frames' free */
+	struct tmem_bins bins[TMEM_SEGMENTS];
+	struct tmem_chunk_count count[TMEM_BINS];
+	uint64_t emptied_frames;	/* by eviction or compaction, cumulative */
+	uint64_t moved_pages;		/* by compaction, cumulative */
 };
 
 #define TMEM_COUNTERS	(sizeof(struct tmem_counters) / sizeof(uint64_t))

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * valid.c - the invariants of types.h, checked.
+ *
+ * How:     each part under its own lock, so that it may run beside operations;
+ *          what only holds when all stand still is not asked.
+ * Must not: change anything.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,8 +80,8 @@ static void check_stripe(struct tmem_pool *p, struct tmem_stripe *s, struct repo
 	for (i = 0; i < s->capacity; i++)
 		if (s->slots[i])
 			check_object_locked(p, (uint32_t)s->slots[i], &sum, r);
-	check(r, sum.objects == s->used && s->used == s->count.objects, "pool %u: %llu objects, count %llu",
-	      p->number, (unsigned long long)sum.objects, (unsigned long long)s->count.objects);
+	check(r, sum.objects == s->used && s->used == s->count.objects,
+	      "pool %u: %llu objects, count %llu", p->number, (unsigned long long)sum.objects, (unsigned long long)s->count.objects);
 	check(r, sum.pages == s->count.pages, "pool %u: %llu pages, count %llu", p->number,
 	      (unsigned long long)sum.pages, (unsigned long long)s->count.pages);
 	check(r, sum.bytes_stored == s->count.bytes_stored &&

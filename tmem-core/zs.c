@@ -103,7 +103,6 @@ static uint32_t step(struct tmem_store *s, bool always)
 	empty = tmem_frame_empty(s, frame, slots, page_move, &pages);
 	tmem_lock(&s->lock);
 	s->moved_pages += pages;
-	s->emptied_frames += empty;
 	tmem_unlock(&s->lock);
 	return empty ? frame : 0;
 }
