@@ -81,7 +81,7 @@ static int pidfd_of(int socket, pid_t pid)
 	 * number to another process; then the connection is at its end too, and what
 	 * it leaves behind is nothing, as it never said a word.
 	 */
-	return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
 static struct peer peer_of(int socket)
@@ -93,7 +93,11 @@ static struct peer peer_of(int socket)
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		cred.pid = 0;
 	p.pid = cred.pid;
-	p.pidfd = pidfd_of(socket, cred.pid);
+	/*
+	 * Without a number there is nothing to know it by when it comes back: what
+	 * can say when one of two such processes exits cannot tell them apart.
+	 */
+	p.pidfd = cred.pid > 0 ? pidfd_of(socket, cred.pid) : -1;
 	return p;
 }
 

@@ -39,8 +39,11 @@ static _Noreturn void child_run(const char *program, char *const argv[], const c
 	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 		_exit(127);
 	close(fd);
-	/* The parent may have gone before the child asked to hear of it. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+	/*
+	 * The parent may have gone before the child asked to hear of it; 0 is one
+	 * that made a process namespace for its children.
+	 */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || (getppid() != parent && getppid()))
 		_exit(127);
 	execv(program, argv);
 	fprintf(stderr, "%s: %s\n", program, strerror(errno));

@@ -11,6 +11,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -301,6 +302,35 @@ static void test_other_vmm(void **state)
 	front_destroy(f);
 }
 
+/*
+ * A tmemd in a process namespace of its own sees the VMMs outside as no process at
+ * all: they are not one another, and keep nothing when they disconnect.  The
+ * namespace is for all later children, so this is the last test.
+ */
+static void test_vmm_of_another_namespace(void **state)
+{
+	static const char *const guests[] = { "outside", NULL };
+	char path[DAEMON_PATH_MAX];
+	struct hosting inside;
+	struct front_config c;
+	struct front *f;
+
+	(void)state;
+	if (unshare(CLONE_NEWPID))
+		skip();
+	assert_int_equal(hosting_start(&inside, guests, NULL), 0);
+	c = hosting_config(&inside, "outside", path);
+	assert_int_equal(front_open(&f, &c), 0);
+	make_pools(f);
+	assert_int_equal(put(f, PERSISTENT, 1, 1), TMEMP_OK);
+	front_disconnect(f);
+	assert_int_equal(front_connect(f), 0);
+	assert_int_equal(front_hello(f), TMEMP_OK);
+	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_NO_POOL);
+	front_destroy(f);
+	assert_int_equal(hosting_stop(&inside), 0);
+}
+
 /* ---- replay ----------------------------------------------------------- */
 
 static void test_replay(void **state)
@@ -561,6 +591,7 @@ int main(void)
 		guest_test(test_destroy_is_a_barrier),
 		guest_test(test_event_is_parked),
 		guest_test(test_event_at_the_end),
+		guest_test(test_vmm_of_another_namespace),
 	};
 
 	return cmocka_run_group_tests_name("lifecycle", tests, setup, teardown);
