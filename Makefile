@@ -179,6 +179,7 @@ install: programs ## to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(O)/tmemd $(DESTDIR)$(PREFIX)/sbin/tmemd
 	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
 	install -Dm644 hv-backend/tmemd.conf $(DESTDIR)$(PREFIX)/share/doc/tmemd/tmemd.conf
+	install -Dm644 hv-backend/tmemctl/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	for m in $(MAN); do install -Dm644 docs/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
 
 # dkms looks nowhere else, whatever PREFIX is.
@@ -193,6 +194,7 @@ install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/bin/tmemctl
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd
 	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 

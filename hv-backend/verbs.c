@@ -122,6 +122,14 @@ static int verb_stats(struct call *c)
 	return 0;
 }
 
+/* Why the arena could not be locked in memory; null: it was, or was not to be. */
+static json_t *lock_error(struct tmem *core)
+{
+	int err = tmem_lock_error(core);
+
+	return err ? json_string(strerror(-err)) : json_null();
+}
+
 static int verb_status(struct call *c)
 {
 	struct pressure_status s;
@@ -130,6 +138,7 @@ static int verb_status(struct call *c)
 	report_set(&c->answer, "version", json_string(TMEM_VERSION));
 	report_set(&c->answer, "pid", json_integer(getpid()));
 	report_set(&c->answer, "arena_bytes", report_bytes(s.config.total));
+	report_set(&c->answer, "lock_error", lock_error(c->host->core));
 	report_set(&c->answer, "totals", report_totals(c->host->hv));
 	report_set(&c->answer, "host", report_host_summary(c->host->core));
 	report_set(&c->answer, "pressure", report_pressure(&s));

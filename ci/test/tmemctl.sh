@@ -328,7 +328,53 @@ coproc miser { exec python3 "$work/miser.py" "$work/miser.sock"; }
 read -r _ <&"${miser[0]}"
 say "shrink by less than asked for: code 6" expect 6 "$tmemctl" --socket "$work/miser.sock" shrink 1M
 say "says how much it was and why" said "8K given back: no more"
+# shellcheck disable=SC2154
 wait "$miser_PID" 2>/dev/null
+
+# ---- doctor ------------------------------------------------------------------------
+
+found() { tr -s ' ' <<<"$out" | grep -qE "^$1"; }
+say "doctor of a host that is well" expect 0 ctl doctor
+say "looks at kvm" found '(ok|warn) kvm '
+say "looks at psi" found '(ok|warn) psi '
+say "looks at the daemon" found "ok daemon version [0-9.]+, pid $daemon"
+say "looks at the control socket" found 'ok control mode 0660, group '
+say "looks at locked memory" found '(ok|warn) memlock '
+say "looks at guests" found 'ok guest a nobody is connected'
+say "looks at their sockets" found 'ok socket b mode 0660'
+say "doctor --json" expect 0 ctl doctor --json
+say "doctor's JSON" is_json
+chmod 666 "$run/a.sock"
+say "doctor finds a socket that is open to all: code 1" expect 1 ctl doctor
+say "names it" found "fail socket a $run/a.sock: mode 0666, anyone may connect"
+chmod 660 "$run/a.sock"
+say "doctor without a daemon: code 1" expect 1 "$tmemctl" --socket "$work/none.sock" doctor
+say "says so" found "fail daemon does not answer at $work/none.sock"
+
+# ---- completion ---------------------------------------------------------------------
+
+# complete_line WORD...: what is offered for the last of these words, in one line.
+complete_line() {
+	PATH=$(realpath "$build"):$PATH bash -c '
+		. hv-backend/tmemctl/completion.bash
+		COMP_WORDS=(tmemctl "$@") COMP_CWORD=$#
+		_tmemctl
+		echo "${COMPREPLY[*]}"' bash "$@"
+}
+completes() {
+	local expected=$1
+	shift
+	out=$(complete_line "$@")
+	[ "$out" = "$expected" ] || { echo "# $*: $out"; return 1; }
+}
+say "completes commands" completes "status stats" sta
+say "completes every command of the help" \
+	completes "$(ctl --help | sed -n '/^Commands:/,/^Options:/s/^  \([a-z]\{1,\}\) .*/\1/p' | paste -sd' ')" ""
+say "completes guests" completes "c a b" --socket "$run/control.sock" freeze ""
+say "completes options of the command" completes "--max" set a --ma
+say "and not of others" completes "" list --ma
+say "completes columns" completes "NAME,PERSISTENT NAME,PHYSICAL NAME,PUTS" list -o NAME,P
+say "completes codecs" completes "lzo lz4" set a --codec l
 
 # ---- readers and administrators --------------------------------------------------
 

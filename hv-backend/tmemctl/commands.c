@@ -248,5 +248,7 @@ const struct command commands[] = {
 	  TAKES_LOOKS, request_guest, ask, show_explain, NULL },
 	{ "events", "", "what was decided and why", 0, 0, TAKES_FOLLOW, NULL, events,
 	  show_events, NULL },
+	{ "doctor", "", "what on this host is not as it should be", 0, 0, TAKES_COLUMNS, NULL,
+	  doctor_run, show_doctor, doctor_columns },
 	{ .name = NULL },
 };

@@ -287,13 +287,15 @@ static void memory_lines(json_t *answer, json_t *totals, json_t *host,
 static void work_lines(json_t *totals, const struct table_style *style)
 {
 	char hits[TABLE_CELL_MAX];
+	bool any = member(totals, "gets") > 0;
 
 	cell_hits(totals, "gets", style, hits);
 	printf("Puts        %lld of %lld taken, %lld refused\n",
 	       (long long)member(totals, "puts_ok"), (long long)member(totals, "puts"),
 	       (long long)member(totals, "puts_refused"));
-	printf("Gets        %lld of %lld found, %s %%\n", (long long)member(totals, "gets_ok"),
-	       (long long)member(totals, "gets"), hits);
+	printf("Gets        %lld of %lld found%s%s%s\n", (long long)member(totals, "gets_ok"),
+	       (long long)member(totals, "gets"), any ? ", " : "", any ? hits : "",
+	       any ? " %" : "");
 	printf("Evicted     %lld pages\n", (long long)member(totals, "evicted_pages"));
 	if (member(totals, "damaged"))
 		printf("Damaged     %lld pages\n", (long long)member(totals, "damaged"));
@@ -385,6 +387,18 @@ int show_events(json_t *answer, const struct table_style *style)
 		       guest ? guest : "-", json_string_value(json_object_get(event, "text")));
 	}
 	return 0;
+}
+
+const struct table_column doctor_columns[] = {
+	{ "STATE", "state", table_cell_plain, false },
+	{ "CHECK", "check", table_cell_plain, false },
+	{ "FINDING", "text", table_cell_plain, false },
+	{ .title = NULL },
+};
+
+int show_doctor(json_t *answer, const struct table_style *style)
+{
+	return table_print(doctor_columns, json_object_get(answer, "checks"), style);
 }
 
 /* ---- changes ----------------------------------------------------------- */
