@@ -32,6 +32,15 @@ static void print_usage(FILE *to)
 		fprintf(to, "  %-6s %s\n", c->name, c->usage);
 }
 
+static int run(const struct command *c, int argc, char **argv)
+{
+	int rc = c->run(argc, argv);
+
+	if (rc == BENCH_USAGE)
+		fprintf(stderr, "usage: tmem-bench %s %s\n", c->name, c->usage);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -44,7 +53,7 @@ int main(int argc, char **argv)
 	}
 	for (const struct command *c = commands; c->name; c++)
 		if (strcmp(c->name, argv[1]) == 0)
-			return c->run(argc - 1, argv + 1);
+			return run(c, argc - 1, argv + 1);
 	fprintf(stderr, "tmem-bench: no command \"%s\"\n", argv[1]);
 	print_usage(stderr);
 	return BENCH_USAGE;
