@@ -12,6 +12,7 @@
  *          weighs little, and on both alike.
  *          density: a store of CAPACITY is filled, then worked on by 5 times as
  *          many puts while a fifth as many pages are flushed at random.
+ *          Pages come again and again there, so dedup, asked for or not, is off.
  * Must not: count pages that the codec cannot get below BENCH_POOR, or
  *          same-filled ones: neither shows what a store does.
  */
@@ -78,13 +79,13 @@ static void must(int rc, const char *what)
 
 /* ---- stores and keys -------------------------------------------------- */
 
-static void store_open(struct store *s, const struct options *o, uint64_t arena_max)
+static void store_open(struct store *s, const struct options *o, uint64_t arena_max, bool dedup)
 {
 	struct tmem_config config = {
 		.arena_fd = memfd_create("arena", MFD_CLOEXEC),
 		.arena_max = arena_max,
 		.zbud_two = o->two,
-		.dedup = o->dedup ? TMEM_DEDUP_CLIENT : TMEM_DEDUP_OFF,
+		.dedup = dedup ? TMEM_DEDUP_CLIENT : TMEM_DEDUP_OFF,
 	};
 	const struct tmem_pool_spec spec[] = {
 		{ .kind = TMEM_EPHEMERAL }, { .kind = TMEM_PERSISTENT },
@@ -262,7 +263,7 @@ static void measure_time(struct bench *b)
 	struct run r = { .b = b, .s = &s, .to = b->pages.n, .scratch = scratch };
 	uint64_t end;
 
-	store_open(&s, &b->o, (uint64_t)b->pages.n * BENCH_PAGE * 4 + (64u << 20));
+	store_open(&s, &b->o, (uint64_t)b->pages.n * BENCH_PAGE * 4 + (64u << 20), b->o.dedup);
 	b->cold_ns = timed(put_ephemeral, &r) / b->pages.n;
 	put_persistent(&r);
 	get_ephemeral(&r);
@@ -340,7 +341,7 @@ static void measure_ephemeral_density(struct bench *b)
 	struct tmem_client_info info;
 	struct store s;
 
-	store_open(&s, &b->o, CAPACITY);
+	store_open(&s, &b->o, CAPACITY, false);
 	do {
 		for (uint32_t i = 0; i < RUN; i++) {
 			struct tmem_key key = next_file_key(&f, &b->rng);
@@ -369,7 +370,7 @@ static void measure_persistent_density(struct bench *b)
 	uint32_t slots = 0;
 	struct tmem_key key;
 
-	store_open(&s, &b->o, 3ull * CAPACITY);
+	store_open(&s, &b->o, 3ull * CAPACITY, false);
 	must(tmem_limits_set(s.t, &limits), "tmem_limits_set");
 	for (key = swap_key(0); !put(&s, PERSISTENT_POOL, &key, any_page(b)); key = swap_key(slots))
 		slots++;
