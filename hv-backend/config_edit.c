@@ -164,7 +164,7 @@ static int refuse_errno(struct config_error *e, const char *path, int err)
 	return err;
 }
 
-/* The whole file as text, from malloc.  st receives what it is. */
+/* The whole file as text, from malloc, NULL after an error.  st receives what it is. */
 static int file_load(const char *path, char **text, struct stat *st)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
@@ -184,8 +184,10 @@ static int file_load(const char *path, char **text, struct stat *st)
 	if (!err && (got != st->st_size || strlen(*text) != (size_t)got))
 		err = -EIO;
 	close(fd);
-	if (err)
+	if (err) {
 		free(*text);
+		*text = NULL;
+	}
 	return err;
 }
 
@@ -286,7 +288,7 @@ int config_edit_file(const char *path, const char *const *guests, size_t guest_c
 	char *text = NULL;
 	int err = realpath(path, real) ? file_load(real, &text, &st) : -errno;
 
-	if (err)
+	if (!text)
 		return refuse_errno(e, path, err);
 	err = texts_edit(&text, guests, guest_count, settings, count);
 	if (err)

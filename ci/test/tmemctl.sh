@@ -312,6 +312,19 @@ say "explain of no guest" expect 4 ctl explain nobody
 say "events" expect 0 ctl events
 say "has the policy's first decision" said " pressure - the "
 say "and what was changed" said " change a uid "
+follows() {
+	"$tmemctl" --socket "$run/control.sock" events -f >"$work/followed" &
+	local follower=$!
+	ctl freeze b && ctl thaw b
+	for _ in $(seq 100); do
+		grep -qF '"verb":"thaw","guest":"b"' "$work/followed" && break
+		sleep 0.05
+	done
+	kill "$follower"
+	wait "$follower" 2>/dev/null
+	[ "$(grep -cF '"verb":"thaw","guest":"b"' "$work/followed")" -eq 1 ]
+}
+say "events -f goes on, each event once" follows
 
 # ---- a daemon that gives less than it is asked for ---------------------------------
 
@@ -393,7 +406,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	say "reader may not shrink: code 5" reader_is_denied shrink 1M
 	say "reader may not freeze: code 5" reader_is_denied freeze a
 	say "is logged" grep -qF "control: uid 65534, pid " "$work/log"
-	say "who is in no group finds no daemon: code 3" expect 3 \
+	say "who is in no group is not let in: code 5" expect 5 \
 		setpriv --reuid 65534 --regid 65534 --clear-groups "$work/tmemctl" --socket "$run/control.sock" list
 else
 	count=$((count + 1))

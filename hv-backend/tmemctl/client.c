@@ -20,34 +20,34 @@
 
 #define CLIENT_TIMEOUT_S	30
 
-/* A connected stream, or NULL with the reason printed. */
-static FILE *daemon_connect(const char *path)
+/* EXIT_OK, EXIT_NO_DAEMON or EXIT_DENIED with the reason printed; *out is a connected stream. */
+static int daemon_connect(const char *path, FILE **out)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct timeval limit = { .tv_sec = CLIENT_TIMEOUT_S };
-	FILE *stream;
-	int fd;
+	int fd, code;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		complain(EXIT_NO_DAEMON, "%s: longer than a socket's path may be", path);
-		return NULL;
-	}
+	if (strlen(path) >= sizeof(address.sun_path))
+		return complain(EXIT_NO_DAEMON, "%s: longer than a socket's path may be", path);
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address))) {
-		complain(EXIT_NO_DAEMON, "no daemon at %s: %s", path, strerror(errno));
+		code = errno == EACCES ? EXIT_DENIED : EXIT_NO_DAEMON;
+		complain(code, code == EXIT_DENIED ? "%s: %s" : "no daemon at %s: %s", path,
+			 strerror(errno));
 		if (fd >= 0)
 			close(fd);
-		return NULL;
+		return code;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	stream = fdopen(fd, "r+");
-	if (!stream) {
+	*out = fdopen(fd, "r+");
+	if (!*out) {
 		complain(EXIT_NO_DAEMON, "%s", strerror(errno));
 		close(fd);
+		return EXIT_NO_DAEMON;
 	}
-	return stream;
+	return EXIT_OK;
 }
 
 /* One line each way.  EXIT_OK or EXIT_NO_DAEMON; *line is from malloc. */
@@ -84,16 +84,16 @@ int client_ask(const char *socket, json_t *request, json_t **answer)
 {
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	char *line = NULL;
-	FILE *stream;
+	FILE *stream = NULL;
 	int code;
 
 	json_decref(request);
 	if (!text)
 		return complain(EXIT_FAILED, "out of memory");
-	stream = daemon_connect(socket);
-	if (!stream) {
+	code = daemon_connect(socket, &stream);
+	if (code != EXIT_OK) {
 		free(text);
-		return EXIT_NO_DAEMON;
+		return code;
 	}
 	code = exchange(stream, text, &line);
 	fclose(stream);
