@@ -483,7 +483,7 @@ static bool heir_visit(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_e
 			 tmem_info_seq(page.info) + 1);
 	tmem_page_replace_locked(e, pass->to);
 	tmem_page_kill(t, heir);
-	tmem_count_remove_locked(t, s, &page);
+	tmem_count_remove_locked(t, &s->count, &page);
 	tmem_page_read(t, pass->to, &now);
 	tmem_count_add_locked(t, s, &now);
 	owner_change(t, pass->name, pass->dead, pass->to);

@@ -38,10 +38,16 @@ int tmem_flush_page(struct tmem_client *c, unsigned id, const struct tmem_key *k
 	return found;
 }
 
-/* Kill and free the pages of a detached object; sums what goes from the counters. */
-static void pages_drop(struct tmem *t, struct tmem_stripe *s, uint32_t number)
+/*
+ * Kill and free the pages of an object detached in that generation of s; takes what
+ * goes from the counters.  Meanwhile the pool may be destroyed and its structure be
+ * another pool's, whose account this is not.
+ */
+static void pages_drop(struct tmem *t, struct tmem_stripe *s, uint32_t number,
+		       uint32_t generation)
 {
 	struct tmem_object *o = tmem_object(t, number);
+	struct tmem_counters gone = { 0 };
 	uint32_t at = 0, tag;
 	tmem_handle h;
 
@@ -51,7 +57,8 @@ static void pages_drop(struct tmem *t, struct tmem_stripe *s, uint32_t number)
 		tmem_page_read(t, h, &page);
 		tmem_page_kill(t, h);
 		tmem_lock(&s->lock);
-		tmem_count_remove_locked(t, s, &page);
+		tmem_count_remove_locked(t, s->generation == generation ? &s->count : &gone,
+					 &page);
 		tmem_unlock(&s->lock);
 		tmem_store_free(t, h, 0);
 	}
@@ -73,8 +80,8 @@ int tmem_flush_object(struct tmem_client *c, unsigned id, const uint64_t oid[3],
 	struct tmem_where w;
 	struct tmem_pool *p;
 	int err = oid ? tmem_op_begin(c, id, &p) : -EINVAL;
+	uint32_t number, generation;
 	uint64_t n = 0;
-	uint32_t number;
 
 	if (err)
 		return err;
@@ -84,11 +91,12 @@ int tmem_flush_object(struct tmem_client *c, unsigned id, const uint64_t oid[3],
 	number = tmem_object_find_locked(&w);
 	if (number)
 		n = object_flush(p, w.stripe, number, w.hash);
+	generation = w.stripe->generation;
 	TMEM_COUNT(c, &w, object_flushes, 1);
 	TMEM_COUNT(c, &w, object_flushes_found, number != 0);
 	tmem_unlock(&w.stripe->lock);
 	if (number)
-		pages_drop(p->host, w.stripe, number);
+		pages_drop(p->host, w.stripe, number, generation);
 	if (pages)
 		*pages = n;
 	return 0;
@@ -99,7 +107,7 @@ uint64_t tmem_op_flush_stripe(struct tmem_pool *p, struct tmem_stripe *s)
 	uint64_t pages = 0;
 
 	for (;;) {
-		uint32_t i = 0, number = 0;
+		uint32_t i = 0, number = 0, generation;
 		uint64_t slot;
 
 		tmem_lock(&s->lock);
@@ -110,9 +118,10 @@ uint64_t tmem_op_flush_stripe(struct tmem_pool *p, struct tmem_stripe *s)
 			number = (uint32_t)slot;
 			pages += object_flush(p, s, number, (uint32_t)(slot >> 32));
 		}
+		generation = s->generation;
 		tmem_unlock(&s->lock);
 		if (!number)
 			return pages;
-		pages_drop(p->host, s, number);
+		pages_drop(p->host, s, number, generation);
 	}
 }

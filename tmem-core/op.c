@@ -72,10 +72,8 @@ void tmem_count_add_locked(struct tmem *t, struct tmem_stripe *s, const struct t
 	}
 }
 
-void tmem_count_remove_locked(struct tmem *t, struct tmem_stripe *s, const struct tmem_page *p)
+void tmem_count_remove_locked(struct tmem *t, struct tmem_counters *n, const struct tmem_page *p)
 {
-	struct tmem_counters *n = &s->count;
-
 	n->pages--;
 	n->bytes_stored -= tmem_info_size(p->info);
 	n->bytes_physical -= footprint(t, p);
@@ -103,7 +101,7 @@ void tmem_op_unlink_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tm
 	tmem_page_read(t, e->handle, &page);
 	tmem_page_remove_locked(t, e);
 	tmem_page_kill(t, e->handle);
-	tmem_count_remove_locked(t, s, &page);
+	tmem_count_remove_locked(t, &s->count, &page);
 	if (!e->object->count)
 		tmem_object_drop_locked(p, s, e->number);
 }

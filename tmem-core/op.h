@@ -24,7 +24,7 @@ static inline enum tmem_kind tmem_where_kind(const struct tmem_where *w)
 
 /* A page came to or went from the stripe's pool. */
 void tmem_count_add_locked(struct tmem *t, struct tmem_stripe *s, const struct tmem_page *p);
-void tmem_count_remove_locked(struct tmem *t, struct tmem_stripe *s, const struct tmem_page *p);
+void tmem_count_remove_locked(struct tmem *t, struct tmem_counters *n, const struct tmem_page *p);
 
 /* Find w's page: false if there is none. */
 bool tmem_op_find_locked(const struct tmem_where *w, struct tmem_entry *e);

@@ -157,6 +157,7 @@ static int pool_make(struct tmem *t, const struct tmem_pool_spec *spec, struct t
 	for (i = 0; i < TMEM_STRIPES; i++) {
 		tmem_lock(&p->stripe[i].lock);
 		memset(&p->stripe[i].count, 0, sizeof(p->stripe[i].count));
+		p->stripe[i].generation++;
 		tmem_unlock(&p->stripe[i].lock);
 	}
 	record_write(p);

@@ -169,7 +169,7 @@ static int publish_locked(struct tmem_client *c, const struct tmem_where *w, str
 	*old = e->handle;
 	tmem_page_replace_locked(e, h);
 	tmem_page_kill(t, *old);
-	tmem_count_remove_locked(t, w->stripe, &before);
+	tmem_count_remove_locked(t, &w->stripe->count, &before);
 	TMEM_COUNT(c, w, dup_puts, 1);
 	TMEM_COUNT(c, w, dup_puts_replaced, 1);
 	return 0;

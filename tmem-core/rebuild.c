@@ -309,7 +309,7 @@ static int page_index(struct tmem *t, const struct tmem_page *page, struct tmem_
 			return 0;
 		}
 		*loser = e.handle;
-		tmem_count_remove_locked(t, s, &other);
+		tmem_count_remove_locked(t, &s->count, &other);
 		tmem_page_replace_locked(&e, page->handle);
 	} else {
 		err = tmem_page_prepare_locked(t, o);

@@ -331,6 +331,7 @@ struct tmem_stripe {
 	_Alignas(TMEM_CACHE_LINE) struct tmem_lock lock;
 	uint64_t *slots;		/* hash << 32 | object number */
 	uint32_t capacity, used;
+	uint32_t generation;		/* changes when count starts anew, for another pool */
 	struct tmem_counters count;
 };
 

@@ -333,9 +333,54 @@ static void test_dedup(void **state)
 	run(TMEM_DEDUP_HOST, false);
 }
 
+static void *remake(void *arg)
+{
+	struct tmem_client *c = arg;
+
+	while (!atomic_load(&stop)) {
+		if (tmem_pool_destroy(c, DOOMED, NULL) || tmem_pool_create(c, DOOMED, &spec[DOOMED]))
+			wrong("pool", 0);
+		usleep(100);	/* leaves the object time to have pages */
+	}
+	return NULL;
+}
+
+/*
+ * An object's pages are dropped after it was detached.  A pool destroyed and made
+ * anew in the middle of that, in the same structure, must not be charged for them.
+ */
+static void test_flush_beside_destroy(void **state)
+{
+	uint8_t page[TMEM_PAGE_SIZE] = { 0 };
+	struct tmem_key key = core_key(1, 0);
+	struct tmem_pool_info info;
+	unsigned rounds = 0;
+	pthread_t thread;
+
+	(void)state;
+	atomic_store(&stop, false);
+	assert_int_equal(core_open_plain(&core, ARENA), 0);
+	assert_int_equal(tmem_client_create(core.t, "one", &client[0]), 0);
+	assert_int_equal(tmem_pool_create(client[0], DOOMED, &spec[DOOMED]), 0);
+	assert_int_equal(pthread_create(&thread, NULL, remake, client[0]), 0);
+	do {
+		for (key.index = 0; key.index < 256; key.index++)
+			tmem_put(core.ctx, client[0], DOOMED, &key, page, 0);
+		tmem_flush_object(client[0], DOOMED, key.oid, NULL);
+		/* Nobody else puts pages into it. */
+		if (!tmem_pool_info(client[0], DOOMED, &info) && info.count.pages)
+			wrong("pages of a flushed pool", (int)info.count.pages);
+	} while (++rounds < 3000);
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	core_close(&core);
+	assert_int_equal(atomic_load(&errors), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_flush_beside_destroy),
 		cmocka_unit_test(test_many_buddies),
 		cmocka_unit_test(test_two_buddies),
 		cmocka_unit_test(test_dedup),
