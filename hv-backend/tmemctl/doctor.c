@@ -202,8 +202,9 @@ static void daemon_check(struct findings *f, const char *socket)
 	json_decref(status);
 	if (client_ask(socket, json_pack("{s:s}", "verb", "stats"), &stats) != EXIT_OK)
 		return;
-	json_array_foreach(json_object_get(stats, "guests"), i, guest)
+	json_array_foreach(json_object_get(stats, "guests"), i, guest) {
 		guest_check(f, guest);
+	}
 	json_decref(stats);
 }
 

@@ -242,8 +242,9 @@ static void words_print(json_t *words)
 	json_t *sentence;
 	size_t i;
 
-	json_array_foreach(words, i, sentence)
+	json_array_foreach(words, i, sentence) {
 		puts(json_string_value(sentence));
+	}
 }
 
 /* ---- status --------------------------------------------------------------- */
