@@ -28,7 +28,7 @@ swap_stop && rmmod tmem || exit 15
 insmod /tmem.ko swap_size_mb=64 || exit 20
 dd if=/bin/busybox of=/dev/tmemswap0 bs=4k seek=1 count=200 oflag=direct 2>/dev/null || exit 21
 meet no-room || exit 22
-dd if=/dev/tmemswap0 bs=4k skip=1 count=200 2>/dev/null | cmp -n 819200 - /bin/busybox || exit 23
+dd if=/dev/tmemswap0 bs=4k skip=1 count=200 2>/dev/null | cmp -s -n 819200 - /bin/busybox || exit 23
 EOS
 )"
 puts_above() {

@@ -14,7 +14,7 @@ guest_start one 64M 300 "$(script one <<'EOS'
 fill() { dd if=/bin/busybox of=/dev/tmemswap0 bs=4k seek=1 count=200 oflag=direct 2>/dev/null; }
 same() {
 	echo 3 >/proc/sys/vm/drop_caches
-	dd if=/dev/tmemswap0 bs=4k skip=1 count=200 2>/dev/null | cmp -n 819200 - /bin/busybox
+	dd if=/dev/tmemswap0 bs=4k skip=1 count=200 2>/dev/null | cmp -s -n 819200 - /bin/busybox
 }
 load() { insmod /tmem.ko swap_backing=/dev/ubda; }
 
