@@ -14,10 +14,15 @@
 # the guest's memory barriers where there never can be, as if nobody else shared the
 # memory, and then doorbells are lost.
 #
+# The initramfs must not be swapped: a test may lose what is, and the script with it.
+#
 # Sourced after stock.sh from the top of the tree.
 
 # Everything a guest needs beside tmem.ko, in the order that modprobe gives.
 qemu_modules='virtio_pci virtio_blk 9pnet_virtio 9p'
+
+# Only on pc can a device on the root bus be pulled out.
+qemu_machine=q35
 
 # The device's: one for control, one a queue.
 qemu_vectors=3
@@ -59,18 +64,24 @@ qemu_prelude() {
 }
 
 # qemu_command NAME VERSION MEGABYTES WORK: the command, into the array vm.  Files are
-# those that lib.sh names; the monitor is WORK/NAME.monitor.
+# those that lib.sh names.
 qemu_command() {
 	local name=$1 version=$2 memory=$3 work=$4
+	mkfifo "$work/$name.monitor.in" "$work/$name.monitor.out"
 	# shellcheck disable=SC2034 # lib.sh's
 	vm=(qemu-system-x86_64 -name "$name" -nodefaults -no-user-config -display none
-		-machine q35 -accel "tcg,thread=multi" -cpu "max,la57=off,cx16=off" -smp "1,maxcpus=2"
+		-machine "$qemu_machine" -accel "tcg,thread=multi" -cpu "max,la57=off,cx16=off" -smp "1,maxcpus=2"
 		-m $((memory + $(qemu_overhead "$version")))
 		-kernel "$(stock_image "$version")" -initrd "$work/$name.gz"
-		-append "console=ttyS0 quiet panic=-1 share9p=host" -serial stdio
-		-monitor "unix:$work/$name.monitor,server,nowait"
+		-append "console=ttyS0 quiet panic=-1 share9p=host rootfstype=ramfs" -serial stdio
+		-chardev "pipe,id=monitor,path=$work/$name.monitor" -mon chardev=monitor
 		-drive "file=$work/$name.disk,format=raw,if=virtio,cache=unsafe"
 		-virtfs "local,path=$work/share,mount_tag=host,security_model=none"
 		-chardev "socket,id=tmem,path=$work/run/$name.sock"
-		-device "ivshmem-doorbell,vectors=$qemu_vectors,chardev=tmem")
+		-device "ivshmem-doorbell,vectors=$qemu_vectors,chardev=tmem,id=tmem-device")
+}
+
+# qemu_tell NAME COMMAND...: to a guest's monitor.
+qemu_tell() {
+	echo "${*:2}" >"$work/$1.monitor.in"
 }

@@ -16,8 +16,16 @@ until [ "$(stat pages_held)" -gt 2000 ]; do sleep 0.1; done
 meet holding || exit 12
 rmmod tmem 2>/dev/null && exit 13
 wait $hog || exit 14
+[ "$(cat /sys/kernel/tmem/pages_held)" = "$(stat pages_held)" ] || exit 24
 swap_stop || exit 15
 stat pages_held >/host/held
+# Switched off, nothing is offered; on again, it is.
+fill() { dd if=/bin/busybox of=/dev/tmemswap0 bs=4k seek=1 count=50 oflag=direct 2>/dev/null; }
+echo 0 >/sys/kernel/tmem/swap && fill && [ "$(stat pages_held)" = 0 ] || exit 25
+echo 1 >/sys/kernel/tmem/swap && fill && [ "$(stat pages_held)" = 50 ] || exit 26
+echo 0 >/sys/kernel/tmem/swap && fill && [ "$(stat pages_held)" = 0 ] || exit 27
+[ "$(cat /sys/kernel/tmem/swap)" = 0 ] || exit 28
+echo 1 >/sys/kernel/tmem/swap
 meet swapped-off || exit 16
 # Pages that nobody swaps off: only the module's own leaving returns these.
 dd if=/bin/busybox of=/dev/tmemswap0 bs=4k seek=1 count=100 oflag=direct || exit 17

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stats.c - the counters and gauges, as text.
+ * stats.c - the counters and gauges, as text, and the switches.
  *
  * Owns:     the counters, and the files that show them: "tmem/stats" under
  *           debugfs, and the same text as /sys/kernel/tmem/stats for kernels
- *           built without debugfs (User-mode Linux).
+ *           built without debugfs (User-mode Linux).  Beside it
+ *             pages_held   pages of this guest that only the host has
+ *             swap         1: swap pages are offered to the host; 0: they are not
  * How:      a counter is incremented on its own processor where its fact
  *           happens, and summed when somebody reads.  One "name value" a line.
  * Must not: be read by the module itself.
@@ -13,6 +15,7 @@
 #include <linux/kobject.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "request.h"
@@ -70,6 +73,37 @@ static ssize_t sysfs_stats_show(struct kobject *kobj, struct kobj_attribute *att
 }
 static struct kobj_attribute stats_attr = __ATTR(stats, 0444, sysfs_stats_show, NULL);
 
+static ssize_t pages_held_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%ld\n", tmem_swap_held());
+}
+static struct kobj_attribute pages_held_attr = __ATTR_RO(pages_held);
+
+static ssize_t swap_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", tmem_swap_offers());
+}
+
+static ssize_t swap_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
+			  size_t count)
+{
+	bool offer;
+	int err = kstrtobool(buf, &offer);
+
+	if (err)
+		return err;
+	tmem_swap_offer(offer);
+	return count;
+}
+static struct kobj_attribute swap_attr = __ATTR_RW(swap);
+
+static const struct attribute *sysfs_files[] = {
+	&stats_attr.attr,
+	&pages_held_attr.attr,
+	&swap_attr.attr,
+	NULL,
+};
+
 static struct dentry *debugfs;
 static struct kobject *sysfs;
 
@@ -80,7 +114,7 @@ int tmem_stats_init(void)
 	sysfs = kobject_create_and_add("tmem", kernel_kobj);
 	if (!sysfs)
 		return -ENOMEM;
-	err = sysfs_create_file(sysfs, &stats_attr.attr);
+	err = sysfs_create_files(sysfs, sysfs_files);
 	if (err) {
 		kobject_put(sysfs);
 		return err;

@@ -61,6 +61,16 @@ long tmem_swap_held(void)
 	return atomic_long_read(&swap.sectors.nr_held);
 }
 
+bool tmem_swap_offers(void)
+{
+	return READ_ONCE(swap_offer);
+}
+
+void tmem_swap_offer(bool offer)
+{
+	WRITE_ONCE(swap_offer, offer);
+}
+
 /* ---- bios ---------------------------------------------------------------- */
 
 static void swap_fail(struct bio *bio)
@@ -80,7 +90,7 @@ static void swap_write(struct bio *bio, u64 sector)
 {
 	bool header = sector == HEADER_SECTOR && swap.under.bdev;
 
-	if (tmem_sector_put(&swap.sectors, sector, bio, READ_ONCE(swap_offer) && !header)) {
+	if (tmem_sector_put(&swap.sectors, sector, bio, tmem_swap_offers() && !header)) {
 		bio_endio(bio);
 	} else if (swap.under.bdev) {
 		swap_to_disk(bio, TMEM_DISK_WRITES);

@@ -5,6 +5,8 @@
 #ifndef TMEM_SWAP_H
 #define TMEM_SWAP_H
 
+#include <linux/types.h>
+
 /*
  * Create the device the module's parameters ask for; none: 0.  -EINVAL: they
  * contradict each other; or what opening the backing disk said.
@@ -16,6 +18,10 @@ void tmem_swap_exit(void);
 
 /* Pages that only the host has. */
 long tmem_swap_held(void);
+
+/* Whether new pages are offered to the host; what it has stays there either way. */
+bool tmem_swap_offers(void);
+void tmem_swap_offer(bool offer);
 
 /*
  * Offer no more pages to the host and take back all it holds, while the device is
