@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The device is pulled out of a running guest.  After a drain nothing is lost, and
+# work goes on from the disk.  Without one, reads of what only the host had are I/O
+# errors and never wrong pages, and the guest lives.
+# kernels: 5.10 6.1 6.12 7.2
+# shellcheck source=ci/guest/lib.sh
+. "$(dirname "$0")/lib.sh"
+test_begin
+tmemd_start --guest drained --guest surprised
+
+qemu_machine=pc
+unplug() {
+	qemu_tell "$1" device_del tmem-device
+}
+disconnected() {
+	guest_said "$1" 'host detached'
+}
+
+guest_start drained 64M 120 "$(script drained <<'EOS'
+dmesg -n 7
+insmod /tmem.ko swap_backing=/dev/ubda || exit 10
+swap_start || exit 11
+(
+	until [ -e /host/go-end ]; do
+		hog --mb 110 --rounds 2 || exit 1
+	done
+) &
+hog=$!
+until [ "$(stat pages_held)" -gt 2000 ]; do sleep 0.1; done
+meet ready || exit 12
+until [ -e /host/go-end ]; do sleep 0.2; done
+wait $hog || exit 13
+cat /sys/kernel/tmem/stats >/host/stats
+swap_stop && rmmod tmem
+EOS
+)"
+guest_at ready
+check "the guest drains" timeout $((60 * slow)) "$build/tmemctl" --socket "$work/run/control.sock" drain drained
+unplug drained
+check "the device goes" await $((20 * slow)) disconnected drained
+sleep 3
+guest_go ready
+guest_go end
+check "the guest's script ran to its end" guest_wait drained
+check "every page was right" guest_said drained '^hog: pages=28160 rounds=2 .* bad=0 lost=0'
+check "nothing was lost" is "$(guest_stat stats gets_failed) $(guest_stat stats io_errors)" "0 0"
+rm -f "$work"/share/*
+
+guest_start surprised 64M 120 "$(script surprised <<'EOS'
+dmesg -n 7
+insmod /tmem.ko swap_backing=/dev/ubda || exit 10
+swap_start || exit 11
+hog --mb 110 --rounds 1000 --seconds 20
+EOS
+)" "$(script after <<'EOS'
+while pidof hog >/dev/null; do sleep 0.2; done
+cat /sys/kernel/tmem/stats >/host/stats
+hog --mb 110 --rounds 1 --seed 5
+EOS
+)"
+holds_pages() {
+	[ "$(host_pages surprised)" -gt 2000 ]
+}
+check "the host holds pages" await $((30 * slow)) holds_pages
+unplug surprised
+guest_wait surprised
+check "the guest lives to the end" guest_said surprised '^guest: after ended with 0'
+check "what only the host had was lost, as errors" above "$(guest_stat stats gets_failed)" 0
+check "no page was wrong" test -z "$(guest_line surprised '^hog: .* bad=[1-9]')"
+check "swap to the disk is whole" guest_said surprised '^hog: pages=28160 rounds=1 .* bad=0 lost=0'
+counters "gets_failed=$(guest_stat stats gets_failed) disk_writes=$(guest_stat stats disk_writes)"
+test_end
