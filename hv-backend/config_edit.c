@@ -20,7 +20,8 @@
 #include <unistd.h>
 
 #define FILE_MAX	(4 << 20)	/* bytes */
-#define BLANKS		" \t"
+#define BLANKS		" \t"	/* as the parser skips them before a section */
+#define SPACES		" \t\v\f\r"	/* as inih does around names and values */
 
 /* ---- the text ----------------------------------------------------------- */
 
@@ -44,18 +45,18 @@ static bool is_section_of(const char *line, const char *guest)
 /* The option a line sets has this name. */
 static bool sets(const char *line, const char *name)
 {
-	const char *text = line + strspn(line, BLANKS);
+	const char *text = line + strspn(line, SPACES);
 	size_t length = strlen(name);
 
 	if (strncmp(text, name, length))
 		return false;
-	text += length + strspn(text + length, BLANKS);
+	text += length + strspn(text + length, SPACES);
 	return *text == '=' || *text == ':';
 }
 
 static bool is_option(const char *line)
 {
-	return !strchr("#;[\r\n", line[strspn(line, BLANKS)]);
+	return !strchr("#;[\n", line[strspn(line, SPACES)]);
 }
 
 /* The line with another value: what stands before it and the comment behind it stay. */
@@ -63,11 +64,11 @@ static void line_exchange(FILE *out, const char *line, const char *value)
 {
 	const char *at = strpbrk(line, "=:") + 1;
 
-	at += strspn(at, BLANKS);
+	at += strspn(at, SPACES);
 	fwrite(line, 1, (size_t)(at - line), out);
 	fputs(value, out);
 	/* A ';' begins a comment only behind a blank. */
-	while (*at && *at != '\n' && *at != '\r' && !(strchr(BLANKS, *at) && at[1] == ';'))
+	while (*at && *at != '\n' && *at != '\r' && !(strchr(SPACES, *at) && at[1] == ';'))
 		at++;
 	fwrite(at, 1, (size_t)(line_end(at) - at), out);
 }
