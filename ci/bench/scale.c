@@ -417,16 +417,16 @@ static double punch_difference(int fd, const struct extents *before, const struc
 	return (double)(bench_now() - start) / 1e9;
 }
 
-static void touch(int fd, const struct extents *e)
+/* The whole file mapped, with memory where e has data: what the arena is to the core. */
+static uint8_t *map_touched(int fd, size_t size, const struct extents *e)
 {
-	size_t size = (size_t)lseek(fd, 0, SEEK_END);
 	uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		bench_die("mmap: %s", strerror(errno));
 	for (size_t i = 0; i < e->n; i++)
 		memset(p + e->range[i][0], 1, (size_t)(e->range[i][1] - e->range[i][0]));
-	munmap(p, size);
+	return p;
 }
 
 /* Seconds to read what the arena holds once, as a rebuild has to. */
@@ -472,12 +472,14 @@ static void measure_reclaim(struct store *s, struct memory *out)
 	struct extents before = { 0 }, after = { 0 };
 	struct tmem_reclaim_report report;
 	uint64_t frames = GIB / tmem_frame_size(s->t), start;
+	size_t size = (size_t)lseek(s->fd, 0, SEEK_END);
 	int fd = memfd_create("bare", MFD_CLOEXEC);
+	uint8_t *bare;
 
-	if (fd < 0 || ftruncate(fd, lseek(s->fd, 0, SEEK_END)))
+	if (fd < 0 || ftruncate(fd, (off_t)size))
 		bench_die("memfd: %s", strerror(errno));
 	data_of(s->fd, &before);
-	touch(fd, &before);
+	bare = map_touched(fd, size, &before);
 	start = bench_now();
 	tmem_reclaim(s->t, frames, &report);
 	out->reclaim = (double)(bench_now() - start) / 1e9;
@@ -485,6 +487,7 @@ static void measure_reclaim(struct store *s, struct memory *out)
 		bench_die("only %llu frames were reclaimed", (unsigned long long)report.frames);
 	data_of(s->fd, &after);
 	out->bare = punch_difference(fd, &before, &after);
+	munmap(bare, size);
 	free(before.range);
 	free(after.range);
 	close(fd);
