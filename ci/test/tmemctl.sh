@@ -202,7 +202,7 @@ say "and says so" said "is too large"
 say "weight out of range" expect 2 ctl set a --weight 65536
 say "mins of all above the arena" expect 2 ctl set --all --min 22M
 say "option of another command" expect 2 ctl list --min 3
-say "is named" said "list: takes no --"
+say "is named" said "list: takes no --min"
 say "freeze" expect 0 ctl freeze a
 say "is frozen" frozen True
 say "thaw" expect 0 ctl thaw a

@@ -55,7 +55,9 @@ static const struct flag {
 	{ "version", no_argument, 'V', 0 },
 };
 
-#define FLAG_COUNT_ALL	(sizeof(flag_rows) / sizeof(flag_rows[0]))
+#define FLAG_ROWS	(sizeof(flag_rows) / sizeof(flag_rows[0]))
+
+_Static_assert(FLAG_ROWS <= 32, "struct settings has no bit for an option");
 
 static void help(void)
 {
@@ -166,7 +168,7 @@ static int flag_apply(const struct flag *f, struct settings *s)
 {
 	bool *on = switch_of(f->value, s);
 
-	s->given |= f->takes;
+	s->given |= 1u << (f - flag_rows);
 	if (on)
 		*on = true;
 	else if (f->value == 'h')
@@ -184,7 +186,7 @@ static const struct flag *flag_find(int value, int index)
 {
 	if (index >= 0)
 		return &flag_rows[index];
-	for (size_t i = 0; i < FLAG_COUNT_ALL; i++) {
+	for (size_t i = 0; i < FLAG_ROWS; i++) {
 		if (flag_rows[i].value == value)
 			return &flag_rows[i];
 	}
@@ -193,10 +195,10 @@ static const struct flag *flag_find(int value, int index)
 
 static int flags_parse(int argc, char *argv[], struct settings *s)
 {
-	struct option flags[FLAG_COUNT_ALL + 1] = { { 0 } };
+	struct option flags[FLAG_ROWS + 1] = { { 0 } };
 	int value, index = -1, code;
 
-	for (size_t i = 0; i < FLAG_COUNT_ALL; i++)
+	for (size_t i = 0; i < FLAG_ROWS; i++)
 		flags[i] = (struct option){ .name = flag_rows[i].name,
 					    .has_arg = flag_rows[i].has_argument,
 					    .val = flag_rows[i].value };
@@ -218,8 +220,8 @@ static int flags_parse(int argc, char *argv[], struct settings *s)
 /* The first option given that the command does not take. */
 static int flags_check(const struct settings *s, const struct command *c)
 {
-	for (size_t i = 0; i < FLAG_COUNT_ALL; i++) {
-		if (flag_rows[i].takes & s->given & ~c->takes)
+	for (size_t i = 0; i < FLAG_ROWS; i++) {
+		if (s->given & 1u << i && flag_rows[i].takes & ~c->takes)
 			return complain(EXIT_USAGE, "%s: takes no --%s", c->name,
 					flag_rows[i].name);
 	}

@@ -30,7 +30,7 @@ struct settings {
 	bool dry_run, follow, all, live, config, ephemeral, allow, deny;
 	unsigned watch;		/* seconds between two looks, 0: one look */
 	unsigned count;		/* looks, 0: no end */
-	unsigned given;		/* enum takes */
+	uint32_t given;		/* bit i: the option in row i of main.c's table */
 	json_t *values;		/* of set: option -> text */
 	struct table_style style;
 };
