@@ -495,8 +495,7 @@ int guest_drain(struct guest *g, bool drain)
 {
 	if (!g->conn || !atomic_load(&g->set.session.open))
 		return -ENOTCONN;
-	queue_set_event(&g->set, drain ? TMEMP_EVENT_DRAIN : TMEMP_EVENT_LIMITS);
-	return 0;
+	return queue_set_event(&g->set, drain ? TMEMP_EVENT_DRAIN : TMEMP_EVENT_LIMITS);
 }
 
 void guest_info(struct guest *g, struct hv_guest_info *info)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "alarm.h"
 #include "queue.h"
 
 /*
@@ -285,13 +286,21 @@ int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *ar
 	return err;
 }
 
-void queue_set_event(struct queue_set *set, uint64_t events)
+int queue_set_event(struct queue_set *set, uint64_t events)
 {
+	struct alarm alarm;
+	int err = alarm_create(&alarm);
+
+	if (err)
+		return err;
 	set_lock(set);
 	session_event_raise_locked(&set->session, events);
+	alarm_set(&alarm, true);
 	for (unsigned i = 0; i < set->count; i++)
 		queue_interrupt_locked(&set->queue[i]);
 	set_unlock(set);
+	alarm_destroy(&alarm);
+	return 0;
 }
 
 const char *queue_set_fault(struct queue_set *set, unsigned *index)

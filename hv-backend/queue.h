@@ -8,7 +8,7 @@
  *          and all of them to change the memory table.  A barrier operation is
  *          served by its own worker with all locks held.
  * Must not: block: an interrupt is one write to a descriptor that is made not
- *          to block, and ends with the worker's alarm if it does; nothing else
+ *          to block, and ends with its thread's alarm if it does; nothing else
  *          here is a system call.
  *
  * Lock order, everywhere in the data plane:
@@ -101,8 +101,8 @@ int queue_call_set(struct queue *q, int fd);
  */
 int queue_set_memory(struct queue_set *set, int (*fn)(struct memmap *m, void *arg), void *arg);
 
-/* Tell the guest of TMEMP_EVENT_* bits. */
-void queue_set_event(struct queue_set *set, uint64_t events);
+/* Tell the guest of TMEMP_EVENT_* bits.  0, or -errno of alarm_create(). */
+int queue_set_event(struct queue_set *set, uint64_t events);
 
 /* End the connection that q belongs to; why is constant text. */
 void queue_fail(struct queue *q, const char *why);

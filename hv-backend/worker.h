@@ -42,7 +42,7 @@ void worker_unwatch(struct worker *w, int kick);
 void worker_activate(struct worker *w, struct queue *q, bool polled);
 
 /*
- * queue_stop() on q's worker, which alone writes interrupts.  After it the worker
+ * queue_stop() on q's worker, under its alarm.  After it the worker
  * has no pointer to q; that its kicks are not watched any more is the caller's.
  */
 uint16_t worker_stop(struct worker *w, struct queue *q);

@@ -158,6 +158,23 @@ static void test_last_interrupt_that_blocks(void **state)
 	assert_int_equal(hosting_stop(&quiet), 0);
 }
 
+/* The same for the interrupt that a drain asked for on the control socket raises. */
+static void test_event_interrupt_that_blocks(void **state)
+{
+	struct victim v;
+	json_t *answer;
+
+	(void)state;
+	victim_open(&v, &host, "deaf-drain", true);
+	assert_non_null(front_event_park(v.f, TMEMP_DRAIN_NONE, 0));
+	victim_check_works(&v);
+	interrupt_block(&v);
+	answer = hosting_ask(&host, "{\"verb\":\"drain\",\"guest\":\"deaf-drain\"}");
+	assert_non_null(answer);
+	json_decref(answer);
+	victim_check_failed(&v, "interrupt descriptor blocks");
+}
+
 /* Memory is taken away from under rings that run. */
 static void test_memory_removed(void **state)
 {
@@ -281,11 +298,12 @@ static int setup(void **state)
 {
 	const char *guests[64] = {
 		"bystander", "gone", "second", "call", "deaf", "removed", "half",
+		"deaf-drain",
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(bad_messages) / sizeof(bad_messages[0]); i++)
-		guests[7 + i] = bad_messages[i].guest;
+		guests[8 + i] = bad_messages[i].guest;
 	if (hosting_start(&host, guests, NULL))
 		return -1;
 	return hosting_bystander_start(&host, "bystander");
@@ -307,6 +325,7 @@ int main(void)
 		guest_test(test_dead_interrupts),
 		guest_test(test_interrupt_that_blocks),
 		guest_test(test_last_interrupt_that_blocks),
+		guest_test(test_event_interrupt_that_blocks),
 		guest_test(test_memory_removed),
 		guest_test(test_half_hearted),
 		guest_test(test_bad_messages),
