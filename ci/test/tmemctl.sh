@@ -337,12 +337,12 @@ for given, done in (4096, "true"), (4096, "false"):
     c.sendall(b'{"ok":true,"reclaimed":{"bytes":%d,"done":%s,"stopped_because":"no more"}}\n'
               % (given, done.encode()))
 END
-coproc miser { exec python3 "$work/miser.py" "$work/miser.sock"; }
-read -r _ <&"${miser[0]}"
+python3 "$work/miser.py" "$work/miser.sock" >"$work/miser.log" &
+miser=$!
+until [ -s "$work/miser.log" ] || ! kill -0 "$miser" 2>/dev/null; do sleep 0.05; done
 say "shrink by less than asked for: code 6" expect 6 "$tmemctl" --socket "$work/miser.sock" shrink 1M
 say "says how much it was and why" said "8K given back: no more"
-# shellcheck disable=SC2154
-wait "$miser_PID" 2>/dev/null
+wait "$miser"
 
 # ---- doctor ------------------------------------------------------------------------
 
