@@ -6,8 +6,9 @@
  * How:      a worker looks once a second whether the parked request came back.  It
  *           does not sleep in wait for it: a sleeper keeps its queue's interrupts
  *           armed, and every swapped page would raise one.
- *           Drained, the module offers nothing more until the host says that
- *           limits changed; then it goes on as before.
+ *           Drained, the module offers nothing more to that host until it says
+ *           that limits changed; then it goes on as before, as it does with
+ *           another host (another epoch), which asked for nothing.
  * Must not: run where memory is reclaimed without a worker of its own: a write to
  *           the sector that is on its way waits for it.
  */
@@ -28,13 +29,16 @@ static struct {
 	struct tmem_slot *parked;	/* NULL: none */
 	u32 drain_result;		/* TMEMP_DRAIN_* */
 	u64 drain_left;			/* pages */
+	u64 epoch;			/* whose drain that was; 0: none */
 } event;
 static DECLARE_DELAYED_WORK(event_look, event_work);
 
 static void event_drain(void)
 {
-	int err = tmem_swap_drain();
+	int err;
 
+	event.epoch = tmem_host_epoch();
+	err = tmem_swap_drain();
 	event.drain_result = err ? TMEMP_DRAIN_NO_ROOM : TMEMP_DRAIN_DONE;
 	event.drain_left = err ? tmem_swap_held() : 0;
 	if (err)
@@ -47,7 +51,13 @@ static void event_resume(void)
 {
 	event.drain_result = TMEMP_DRAIN_NONE;
 	event.drain_left = 0;
+	event.epoch = 0;
 	tmem_swap_resume();
+}
+
+static bool event_host_is_another(void)
+{
+	return event.epoch && tmem_host_ready() && tmem_host_epoch() != event.epoch;
 }
 
 static void event_work(struct work_struct *work)
@@ -56,7 +66,7 @@ static void event_work(struct work_struct *work)
 
 	if (event.parked && tmem_event_poll(event.parked, &events))
 		event.parked = NULL;
-	if (events & TMEMP_EVENT_LIMITS)
+	if (events & TMEMP_EVENT_LIMITS || event_host_is_another())
 		event_resume();
 	if (events & TMEMP_EVENT_DRAIN)
 		event_drain();

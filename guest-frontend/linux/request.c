@@ -51,6 +51,11 @@ bool tmem_host_ready(void)
 	return READ_ONCE(host.ready);
 }
 
+u64 tmem_host_epoch(void)
+{
+	return READ_ONCE(host.epoch);
+}
+
 unsigned int tmem_host_queues(void)
 {
 	return READ_ONCE(host.queues);
@@ -246,7 +251,7 @@ static int host_hello(void)
 		return -EPROTO;
 	if (host.epoch && host.epoch != epoch)
 		pr_warn("tmem: this host does not have the pages of the one before\n");
-	host.epoch = epoch;
+	WRITE_ONCE(host.epoch, epoch);
 	return 0;
 }
 

@@ -48,6 +48,9 @@ struct tmem_slot *tmem_event_park(u32 drain_result, u64 drain_left);
 bool tmem_event_poll(struct tmem_slot *slot, u64 *events);
 
 bool tmem_host_ready(void);
+
+/* The epoch of the host that was attached last; 0: there was none. */
+u64  tmem_host_epoch(void);
 unsigned int tmem_host_queues(void);		/* in use; 0 before the first host */
 unsigned int tmem_host_queues_wanted(void);	/* the most a transport can be given */
 
