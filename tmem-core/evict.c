@@ -184,15 +184,29 @@ static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_e
 	return true;
 }
 
-/* The frame that will be next: its head and the start of its directory. */
-static void fetch_ahead(struct tmem *t, uint32_t frame)
-{
-	const char *at = (const char *)tmem_frame_head(t, frame);
-	unsigned line;
+#define AHEAD	16u
 
-	__builtin_prefetch(at);
-	for (line = 0; line < 4 * TMEM_CACHE_LINE; line += TMEM_CACHE_LINE)
-		__builtin_prefetch(at + t->arena.slots_offset + line, 1);
+/*
+ * Touch the frames that will be next, all at once, so that the misses overlap: each
+ * frame is a page of its own to the TLB, and a prefetch that misses there is dropped.
+ */
+static void fetch_ahead_locked(const struct tmem_store *s, uint32_t frame)
+{
+	struct tmem *t = s->client->host;
+	uint32_t seen = 0;
+	unsigned i;
+
+	for (i = 0; i < AHEAD && frame; i++) {
+		const struct tmem_frame_head *head = tmem_frame_head(t, frame);
+		const struct tmem_slot *slot = tmem_slot(t, tmem_handle_of(frame, 0));
+
+		seen += atomic_load_explicit(&head->kind, memory_order_relaxed);
+		seen += atomic_load_explicit(&slot->info, memory_order_relaxed);
+		__builtin_prefetch(slot + 4);
+		__builtin_prefetch(slot + 8);
+		frame = tmem_frame(t, frame)->newer;
+	}
+	__asm__ volatile("" : : "r"(seen));
 }
 
 uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
@@ -205,7 +219,8 @@ uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
 	tmem_lock(&s->lock);
 	frame = oldest_locked(s);
 	if (frame) {
-		fetch_ahead(c->host, tmem_frame(c->host, frame)->newer);
+		if (s->emptied_frames % AHEAD == 0)
+			fetch_ahead_locked(s, frame);
 		slots = tmem_frame_detach_locked(s, frame);
 	}
 	tmem_unlock(&s->lock);
