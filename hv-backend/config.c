@@ -422,7 +422,7 @@ static char *parser_line(char *line, int size, void *arg)
 	}
 	if (p->err)
 		return NULL;
-	text = line + strspn(line, " \t");
+	text = line + strspn(line, CONFIG_BLANKS);
 	if (*text == '[') {
 		p->err = section_begin(p, text + 1);
 		*text = '\0';

@@ -18,6 +18,7 @@
 #include "pressure_policy.h"
 #include "tmem.h"
 
+#define CONFIG_BLANKS		" \t\v\f\r"	/* what inih skips around names and values */
 #define CONFIG_DEFAULT_FILE	"/etc/tmemd/tmemd.conf"
 #define CONFIG_PATH_MAX		256	/* with its NUL */
 #define CONFIG_SOCKET_MAX	108	/* sockaddr_un, with its NUL */

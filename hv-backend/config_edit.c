@@ -20,8 +20,6 @@
 #include <unistd.h>
 
 #define FILE_MAX	(4 << 20)	/* bytes */
-#define BLANKS		" \t"	/* as the parser skips them before a section */
-#define SPACES		" \t\v\f\r"	/* as inih does around names and values */
 
 /* ---- the text ----------------------------------------------------------- */
 
@@ -35,7 +33,7 @@ static const char *line_end(const char *line)
 /* [guest NAME] */
 static bool is_section_of(const char *line, const char *guest)
 {
-	const char *text = line + strspn(line, BLANKS);
+	const char *text = line + strspn(line, CONFIG_BLANKS);
 	size_t length = strlen(guest);
 
 	return !strncmp(text, "[guest ", 7) && !strncmp(text + 7, guest, length) &&
@@ -45,18 +43,18 @@ static bool is_section_of(const char *line, const char *guest)
 /* The option a line sets has this name. */
 static bool sets(const char *line, const char *name)
 {
-	const char *text = line + strspn(line, SPACES);
+	const char *text = line + strspn(line, CONFIG_BLANKS);
 	size_t length = strlen(name);
 
 	if (strncmp(text, name, length))
 		return false;
-	text += length + strspn(text + length, SPACES);
+	text += length + strspn(text + length, CONFIG_BLANKS);
 	return *text == '=' || *text == ':';
 }
 
 static bool is_option(const char *line)
 {
-	return !strchr("#;[\n", line[strspn(line, SPACES)]);
+	return !strchr("#;[\n", line[strspn(line, CONFIG_BLANKS)]);
 }
 
 /* The line with another value: what stands before it and the comment behind it stay. */
@@ -64,11 +62,11 @@ static void line_exchange(FILE *out, const char *line, const char *value)
 {
 	const char *at = strpbrk(line, "=:") + 1;
 
-	at += strspn(at, SPACES);
+	at += strspn(at, CONFIG_BLANKS);
 	fwrite(line, 1, (size_t)(at - line), out);
 	fputs(value, out);
 	/* A ';' begins a comment only behind a blank. */
-	while (*at && *at != '\n' && *at != '\r' && !(strchr(SPACES, *at) && at[1] == ';'))
+	while (*at && *at != '\n' && *at != '\r' && !(strchr(CONFIG_BLANKS, *at) && at[1] == ';'))
 		at++;
 	fwrite(at, 1, (size_t)(line_end(at) - at), out);
 }
@@ -101,7 +99,7 @@ static const char *section_end(const char *title)
 	const char *end = line_end(title);
 
 	for (const char *line = end; *line; line = line_end(line)) {
-		if (line[strspn(line, BLANKS)] == '[')
+		if (line[strspn(line, CONFIG_BLANKS)] == '[')
 			break;
 		if (is_option(line))
 			end = line_end(line);

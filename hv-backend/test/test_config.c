@@ -113,7 +113,7 @@ static const char whole_file[] =
 	"[guest web-1]\n"
 	"weight = 300\n"
 	"min = 64M\n"
-	"\tmax = 1G\n"
+	"\t\fmax = 1G\n"
 	"persistent-max = 512M\n"
 	"codec-ephemeral = lz4\n"
 	"codec-persistent = zstd\n"
