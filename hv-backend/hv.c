@@ -204,6 +204,7 @@ void hv_info(struct hv *h, struct hv_info *info)
 		struct worker_info w;
 
 		worker_info(h->worker[i], &w);
+		worker_latency(h->worker[i], &info->latency);
 		info->worker_spin_ns += w.spin_ns;
 		info->worker_busy_ns += w.busy_ns;
 	}

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "latency.h"
 #include "loop.h"
 #include "tmem.h"
 
@@ -88,6 +89,7 @@ int  hv_guest_each(struct hv *h, int (*fn)(const struct hv_guest_info *info, voi
 struct hv_info {
 	unsigned workers;
 	uint64_t worker_spin_ns, worker_busy_ns;	/* all workers, since start */
+	struct latency_reading latency;			/* likewise */
 };
 void hv_info(struct hv *h, struct hv_info *info);
 

@@ -289,6 +289,105 @@ static void pressure_families(FILE *f, const struct metrics *m)
 	       s->pages_evicted);
 }
 
+/* ---- histograms -------------------------------------------------------- */
+
+/* Shorter than anything takes, longer than anything should. */
+#define LATENCY_FIRST	8u	/* 256 ns */
+#define LATENCY_LAST	28u	/* 268 ms */
+
+static void latency_samples(FILE *f, const struct latency_reading *l, enum latency_op op)
+{
+	const char *name = "tmem_request_duration_seconds", *label = latency_op_name(op);
+	uint64_t below = 0;
+
+	for (unsigned b = 0; b <= LATENCY_LAST; b++) {
+		below += l->count[op][b];
+		if (b >= LATENCY_FIRST)
+			fprintf(f, "%s_bucket{op=\"%s\",le=\"%.9f\"} %llu\n", name, label,
+				(double)(UINT64_C(1) << b) / 1e9, (unsigned long long)below);
+	}
+	below = latency_total(l->count[op]);
+	fprintf(f, "%s_bucket{op=\"%s\",le=\"+Inf\"} %llu\n", name, label,
+		(unsigned long long)below);
+	fprintf(f, "%s_sum{op=\"%s\"} %llu.%09llu\n%s_count{op=\"%s\"} %llu\n", name, label,
+		(unsigned long long)(l->ns[op] / 1000000000),
+		(unsigned long long)(l->ns[op] % 1000000000), name, label,
+		(unsigned long long)below);
+}
+
+#define SIZE_STEP	256u	/* bytes between bounds of stored sizes */
+
+/* stored[i] pages of at most i chunks; their sum is taken from these bounds. */
+static void size_samples(FILE *f, const char *name, const char *kind, const uint64_t *stored,
+			 const struct tmem_store_info *s)
+{
+	unsigned chunks = s->chunks < TMEM_CHUNKS_MAX ? s->chunks : TMEM_CHUNKS_MAX, i = 0;
+	uint64_t below = 0, bytes = 0;
+
+	for (unsigned le = SIZE_STEP; le <= TMEM_PAGE_SIZE; le += SIZE_STEP) {
+		for (; i < chunks && i * s->chunk_size <= le; i++) {
+			below += stored[i];
+			bytes += stored[i] * i * s->chunk_size;
+		}
+		fprintf(f, "%s_bucket{kind=\"%s\",le=\"%u\"} %llu\n", name, kind, le,
+			(unsigned long long)below);
+	}
+	for (; i < chunks; i++) {
+		below += stored[i];
+		bytes += stored[i] * i * s->chunk_size;
+	}
+	fprintf(f, "%s_bucket{kind=\"%s\",le=\"+Inf\"} %llu\n", name, kind,
+		(unsigned long long)below);
+	fprintf(f, "%s_sum{kind=\"%s\"} %llu\n%s_count{kind=\"%s\"} %llu\n", name, kind,
+		(unsigned long long)bytes, name, kind, (unsigned long long)below);
+}
+
+/* The gauge's counterpart of a histogram: the same bounds, pages held now. */
+static void held_samples(FILE *f, const char *name, const char *kind, const uint64_t *held,
+			 const struct tmem_store_info *s)
+{
+	unsigned chunks = s->chunks < TMEM_CHUNKS_MAX ? s->chunks : TMEM_CHUNKS_MAX, i = 0;
+
+	for (unsigned to = SIZE_STEP; to <= TMEM_PAGE_SIZE; to += SIZE_STEP) {
+		uint64_t pages = 0;
+
+		for (; i < chunks && (i * s->chunk_size <= to || to == TMEM_PAGE_SIZE); i++)
+			pages += held[i];
+		fprintf(f, "%s{kind=\"%s\",to_bytes=\"%u\"} %llu\n", name, kind, to,
+			(unsigned long long)pages);
+	}
+}
+
+static void histogram_families(FILE *f, const struct metrics *m)
+{
+	const char *stored = "tmem_stored_page_bytes", *held = "tmem_held_pages";
+
+	family(f, "tmem_request_duration_seconds", "histogram",
+	       "Time the host took for a request, its wait in the ring not counted.");
+	for (unsigned op = 0; op < LATENCY_OPS; op++)
+		latency_samples(f, &m->workers.latency, (enum latency_op)op);
+	family(f, stored, "histogram", "Space taken by pages ever stored.");
+	size_samples(f, stored, kinds[TMEM_EPHEMERAL], m->store.chunk_cumulative, &m->store);
+	size_samples(f, stored, kinds[TMEM_PERSISTENT], m->store.zs_class_cumulative, &m->store);
+	family(f, held, "gauge", "Pages held, by the space they take.");
+	held_samples(f, held, kinds[TMEM_EPHEMERAL], m->store.chunk_now, &m->store);
+	held_samples(f, held, kinds[TMEM_PERSISTENT], m->store.zs_class_now, &m->store);
+}
+
+/* ---- daemon ------------------------------------------------------------ */
+
+static void psi_families(FILE *f, const struct metrics *m)
+{
+	const struct policy_psi *host = &m->pressure.inputs.host.psi;
+
+	if (!host->known)
+		return;
+	seconds(f, "tmem_host_stall_some_seconds_total",
+		"Time some task of the host waited for memory.", host->some_us * 1000);
+	seconds(f, "tmem_host_stall_full_seconds_total",
+		"Time all tasks of the host waited for memory.", host->full_us * 1000);
+}
+
 static void daemon_families(FILE *f, const struct metrics *m)
 {
 	family(f, "tmem_build_info", "gauge", "1, with the version of tmemd.");
@@ -312,6 +411,8 @@ char *metrics_text(const struct metrics *m)
 	daemon_families(f, m);
 	arena_families(f, m);
 	pressure_families(f, m);
+	psi_families(f, m);
+	histogram_families(f, m);
 	for (size_t i = 0; i < sizeof(kind_rows) / sizeof(kind_rows[0]); i++)
 		kind_family(f, m, &kind_rows[i]);
 	refused_family(f, m);

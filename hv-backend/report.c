@@ -417,6 +417,30 @@ static void set_histograms(json_t **o, const struct tmem_store_info *s)
 	report_set(o, "frames_by_free_chunks", histogram(s->unbuddied, n));
 	report_set(o, "pages_by_chunks", histogram(s->chunk_now, n));
 	report_set(o, "pages_by_chunks_cumulative", histogram(s->chunk_cumulative, n));
+	report_set(o, "persistent_frames_by_free_chunks", histogram(s->zs_unfilled, n));
+	report_set(o, "persistent_pages_by_chunks", histogram(s->zs_class_now, n));
+	report_set(o, "persistent_pages_by_chunks_cumulative",
+		   histogram(s->zs_class_cumulative, n));
+	set_integer(o, "persistent_free_bytes", s->zs_free_bytes);
+	set_integer(o, "compaction_moved_pages", s->zs_moved_pages);
+	set_integer(o, "compaction_emptied_frames", s->zs_emptied_frames);
+}
+
+static json_t *latency(const struct latency_reading *l)
+{
+	json_t *all = json_object();
+
+	for (unsigned op = 0; op < LATENCY_OPS; op++) {
+		json_t *o = json_object();
+
+		set_integer(&o, "count", latency_total(l->count[op]));
+		set_integer(&o, "total_ns", l->ns[op]);
+		set_integer(&o, "p50_ns", latency_quantile(l->count[op], 500));
+		set_integer(&o, "p99_ns", latency_quantile(l->count[op], 990));
+		report_set(&o, "by_log2_ns", histogram(l->count[op], LATENCY_BUCKETS));
+		report_set(&all, latency_op_name((enum latency_op)op), o);
+	}
+	return all;
 }
 
 /* Its histograms make struct tmem_store_info too big for comfort on a stack. */
@@ -439,6 +463,7 @@ static json_t *host(struct tmem *core, struct hv *hv)
 	set_integer(&o, "worker_busy_ns", workers.worker_busy_ns);
 	set_integer(&o, "frame_bytes", tmem_frame_size(core));
 	set_histograms(&o, s);
+	report_set(&o, "latency", latency(&workers.latency));
 out:
 	free(s);
 	return o;
@@ -466,6 +491,21 @@ json_t *report_event(const struct event *e)
 	return o;
 }
 
+/* null: the kernel does not tell. */
+static json_t *psi(const struct policy_psi *p)
+{
+	json_t *o;
+
+	if (!p->known)
+		return json_null();
+	o = json_object();
+	set_integer(&o, "some_us", p->some_us);
+	set_integer(&o, "full_us", p->full_us);
+	report_set(&o, "some_avg10_percent", json_real(p->some_avg10 / 100.0));
+	report_set(&o, "full_avg10_percent", json_real(p->full_avg10 / 100.0));
+	return o;
+}
+
 json_t *report_pressure(const struct pressure_status *s)
 {
 	const struct policy_decision *d = &s->decision;
@@ -479,6 +519,8 @@ json_t *report_pressure(const struct pressure_status *s)
 	report_set(&o, "low_bytes", measured ? integer(d->low) : json_null());
 	report_set(&o, "high_bytes", measured ? integer(d->high) : json_null());
 	report_set(&o, "stalled", json_boolean(d->stalled));
+	report_set(&o, "psi", psi(&s->inputs.host.psi));
+	report_set(&o, "cgroup_psi", psi(&s->inputs.cgroup.psi));
 	set_integer(&o, "target_bytes", d->target);
 	report_set(&o, "accept_ephemeral", json_boolean(d->accept_ephemeral));
 	report_set(&o, "accept_persistent", json_boolean(d->accept_persistent));

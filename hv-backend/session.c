@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "session.h"
 #include "tmemp.h"
@@ -278,15 +279,19 @@ static int exec_flush_object(struct call *c)
 
 static const struct {
 	bool alone;			/* needs all queue locks */
+	bool timed;
+	enum latency_op latency;	/* where it is timed */
 	int (*exec)(struct call *c);	/* NULL: parked, nothing to execute now */
 } operation[TMEMP_OP_END] = {
 	[TMEMP_OP_HELLO]	= { .alone = true, .exec = exec_hello },
 	[TMEMP_OP_POOL_CREATE]	= { .alone = true, .exec = exec_pool_create },
 	[TMEMP_OP_POOL_DESTROY]	= { .alone = true, .exec = exec_pool_destroy },
-	[TMEMP_OP_PUT]		= { .exec = exec_put },
-	[TMEMP_OP_GET]		= { .exec = exec_get },
-	[TMEMP_OP_FLUSH_PAGE]	= { .exec = exec_flush_page },
-	[TMEMP_OP_FLUSH_OBJECT]	= { .exec = exec_flush_object },
+	[TMEMP_OP_PUT]		= { .exec = exec_put, .timed = true, .latency = LATENCY_PUT },
+	[TMEMP_OP_GET]		= { .exec = exec_get, .timed = true, .latency = LATENCY_GET },
+	[TMEMP_OP_FLUSH_PAGE]	= { .exec = exec_flush_page, .timed = true,
+				    .latency = LATENCY_FLUSH },
+	[TMEMP_OP_FLUSH_OBJECT]	= { .exec = exec_flush_object, .timed = true,
+				    .latency = LATENCY_FLUSH },
 	[TMEMP_OP_EVENT]	= { .alone = true, .exec = NULL },
 };
 
@@ -366,10 +371,19 @@ static void park(struct call *c)
 
 /* ---- all four ----------------------------------------------------------- */
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 enum session_verdict session_serve(struct session *s, struct session_worker *w, struct ring *r,
 				   const struct ring_chain *c, bool alone)
 {
 	struct call call = { .s = s, .w = w, .ring = r, .chain = c };
+	uint64_t begin = now_ns();
 	struct tmemp_request wire;
 	enum tmemp_status st = request_fetch(&call, &wire);
 
@@ -382,9 +396,13 @@ enum session_verdict session_serve(struct session *s, struct session_worker *w, 
 		park(&call);
 		return SESSION_DONE;
 	}
-	if (st == TMEMP_OK)
-		st = status_of(operation[call.op.op].exec(&call));
-	reply(&call, st);
+	if (st != TMEMP_OK) {
+		reply(&call, st);
+		return SESSION_DONE;
+	}
+	reply(&call, status_of(operation[call.op.op].exec(&call)));
+	if (operation[call.op.op].timed)
+		latency_note(&w->latency, operation[call.op.op].latency, now_ns() - begin);
 	return SESSION_DONE;
 }
 

@@ -25,12 +25,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "latency.h"
 #include "ring.h"
 #include "tmem.h"
 
 /* What a thread needs to execute requests; belongs to one thread. */
 struct session_worker {
 	struct tmem_ctx *ctx;
+	struct latency latency;		/* of what this thread has served */
 	uint8_t page[TMEM_PAGE_SIZE] __attribute__((aligned(64)));
 };
 

@@ -444,3 +444,8 @@ void worker_info(struct worker *w, struct worker_info *info)
 	info->spin_ns = atomic_load_explicit(&w->spin_ns, memory_order_relaxed);
 	info->busy_ns = atomic_load_explicit(&w->busy_ns, memory_order_relaxed);
 }
+
+void worker_latency(struct worker *w, struct latency_reading *out)
+{
+	latency_read(&w->session.latency, out);
+}

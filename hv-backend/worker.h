@@ -52,4 +52,7 @@ struct worker_info {
 };
 void worker_info(struct worker *w, struct worker_info *info);
 
+/* Add its requests' latencies to out. */
+void worker_latency(struct worker *w, struct latency_reading *out);
+
 #endif

@@ -49,11 +49,16 @@ get() { curl -sS --max-time 10 "$@" >"$work/out" 2>"$work/err"; }
 unix() { get --unix-socket "$run/http.sock" "http://tmemd$1" "${@:2}"; }
 status_is() { unix "$2" -o /dev/null -w '%{http_code}' "${@:3}" && [ "$(cat "$work/out")" = "$1" ]; }
 families() { sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$work/metrics" | sort; }
+# And the series of histograms.
+names() {
+	{ families; sed -n 's/^# TYPE \([^ ]*\) histogram/\1_bucket\n\1_sum\n\1_count/p' "$work/metrics"; } |
+		sort
+}
 
 # Every tmem_ word of a file is a metric.
 names_are_known() {
 	local unknown
-	unknown=$(grep -oE '\btmem_[a-z_]+' "$1" | sort -u | comm -23 - <(families))
+	unknown=$(grep -oE '\btmem_[a-z_]+' "$1" | sort -u | comm -23 - <(names))
 	[ -z "$unknown" ] || { echo "# $1: $unknown"; return 1; }
 }
 all_documented() {
