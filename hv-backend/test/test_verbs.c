@@ -285,7 +285,10 @@ static void keys_are_stable(void **state)
 	assert_keys(json_object_get(guest_of(stats, 0), "persistent"), COUNTERS);
 	assert_keys(json_object_get(stats, "host"), HOST " workers worker_spin_ns "
 		    "worker_busy_ns frame_bytes chunk_bytes frames_by_free_chunks "
-		    "pages_by_chunks pages_by_chunks_cumulative latency");
+		    "pages_by_chunks pages_by_chunks_cumulative "
+		    "persistent_frames_by_free_chunks persistent_pages_by_chunks "
+		    "persistent_pages_by_chunks_cumulative persistent_free_bytes "
+		    "compaction_moved_pages compaction_emptied_frames latency");
 	assert_keys(version, "ok version protocol_version pid schema_version");
 	json_decref(list);
 	json_decref(stats);
