@@ -35,6 +35,7 @@ check "the host answered as many gets" near "$host_gets" "$(guest_stat stats get
 check "nothing failed" is "$(guest_stat stats gets_failed) $(guest_stat stats io_errors)" "0 0"
 check "tmemd ends cleanly" tmemd_stop
 counters "puts=$host_puts gets=$host_gets disk_writes=$(guest_stat stats disk_writes)" \
-	"disk_reads=$(guest_stat stats disk_reads)" \
+	"disk_reads=$(guest_stat stats disk_reads) polled=$(guest_stat stats polled)" \
+	"slept=$(guest_stat stats slept)" \
 	"seconds=$(hog_field "$(guest_line one '^hog: pages=32768')" seconds)"
 test_end

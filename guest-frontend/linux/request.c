@@ -88,50 +88,69 @@ static struct tmemp_request *request_start(struct tmem_slot *slot, enum tmemp_op
 
 /* ---- one page ------------------------------------------------------------ */
 
-struct tmem_slot *tmem_request_begin(u64 object, enum tmem_patience patience)
+struct tmem_slot *tmem_request_begin(const struct tmem_key *key, enum tmem_patience patience)
 {
-	const __u64 oid[TMEMP_OID_WORDS] = { object };
-
 	if (!tmem_host_ready())
 		return NULL;
-	return tmem_slot_acquire(tmem_queue_at(tmemp_queue_of(TMEM_SWAP_POOL, oid, host.queues)),
+	return tmem_slot_acquire(tmem_queue_at(tmemp_queue_of(key->pool, key->oid, host.queues)),
 				 patience);
 }
 
-static int page_submit(struct tmem_slot *slot, const struct tmem_key *key, enum tmemp_opcode op,
-		       enum tmem_page_way way, u64 tag)
+static struct tmemp_request *page_start(struct tmem_slot *slot, const struct tmem_key *key,
+					enum tmemp_opcode op, enum tmem_page_way way)
 {
 	struct tmemp_request *r = request_start(slot, op, way);
-	int err;
+	unsigned int i;
 
-	r->pool = cpu_to_le32(TMEM_SWAP_POOL);
-	r->key.oid[0] = cpu_to_le64(key->object);
+	r->pool = cpu_to_le32(key->pool);
+	for (i = 0; i < TMEMP_OID_WORDS; i++)
+		r->key.oid[i] = cpu_to_le64(key->oid[i]);
 	r->key.index = cpu_to_le32(key->index);
-	r->key.tag = cpu_to_le64(tag);
-	err = tmem_slot_submit(slot, op != TMEMP_OP_FLUSH_PAGE);
+	return r;
+}
+
+static int page_submit(struct tmem_slot *slot, enum tmem_slot_state state,
+		       const struct tmem_call *call)
+{
+	int err = tmem_slot_submit(slot, state, call);
+
 	if (err)
 		tmem_slot_release(slot);
 	return err;
 }
 
-int tmem_put_submit(struct tmem_slot *slot, const struct tmem_key *key)
+int tmem_put_submit(struct tmem_slot *slot, const struct tmem_key *key,
+		    const struct tmem_call *call)
 {
-	return page_submit(slot, key, TMEMP_OP_PUT, TMEM_PAGE_OUT, key->tag);
+	page_start(slot, key, TMEMP_OP_PUT, TMEM_PAGE_OUT)->key.tag = cpu_to_le64(key->tag);
+	return page_submit(slot, call ? TMEM_SLOT_CALLED : TMEM_SLOT_AWAITED, call);
 }
 
-int tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key)
+int tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key,
+		    const struct tmem_call *call)
 {
-	return page_submit(slot, key, TMEMP_OP_GET, TMEM_PAGE_IN, 0);
+	page_start(slot, key, TMEMP_OP_GET, TMEM_PAGE_IN);
+	return page_submit(slot, call ? TMEM_SLOT_CALLED : TMEM_SLOT_AWAITED, call);
 }
 
-int tmem_flush_submit(struct tmem_slot *slot, const struct tmem_key *key)
+int tmem_put_post(struct tmem_slot *slot, const struct tmem_key *key)
 {
-	return page_submit(slot, key, TMEMP_OP_FLUSH_PAGE, TMEM_PAGE_NONE, 0);
+	page_start(slot, key, TMEMP_OP_PUT, TMEM_PAGE_OUT)->key.tag = cpu_to_le64(key->tag);
+	return page_submit(slot, TMEM_SLOT_POSTED, NULL);
+}
+
+int tmem_flush_post(struct tmem_slot *slot, const struct tmem_key *key,
+		    const struct tmem_call *lost)
+{
+	page_start(slot, key, TMEMP_OP_FLUSH_PAGE, TMEM_PAGE_NONE);
+	return page_submit(slot, TMEM_SLOT_POSTED, lost);
 }
 
 /* Refusals promise that nothing is readable under the key; nothing else does. */
-static enum tmem_put_result put_result(u32 status)
+enum tmem_put_result tmem_put_result(const struct tmem_slot *slot)
 {
+	u32 status = slot ? answer_status(slot) : TMEMP_STATUS_NONE;
+
 	if (status == TMEMP_OK)
 		return TMEM_PUT_TAKEN;
 	if (status >= TMEMP_REFUSED_QUOTA && status <= TMEMP_REFUSED_NOMEM)
@@ -139,36 +158,27 @@ static enum tmem_put_result put_result(u32 status)
 	return TMEM_PUT_DOUBTFUL;
 }
 
-enum tmem_put_result tmem_put_wait(struct tmem_slot *slot)
+enum tmem_get_result tmem_get_result(const struct tmem_slot *slot, u64 tag)
 {
-	enum tmem_put_result result;
+	u32 status = slot ? answer_status(slot) : TMEMP_STATUS_NONE;
 
-	if (!tmem_slot_wait(slot))
-		return TMEM_PUT_DOUBTFUL;
-	result = put_result(answer_status(slot));
-	tmem_slot_release(slot);
-	return result;
+	if (status == TMEMP_MISS)
+		return TMEM_GET_MISS;
+	if (status != TMEMP_OK || slot->written < sizeof(slot->answer) + TMEMP_PAGE_SIZE)
+		return TMEM_GET_FAILED;
+	return le64_to_cpu(slot->answer.tag) == tag ? TMEM_GET_PAGE : TMEM_GET_MISS;
 }
 
-bool tmem_get_wait(struct tmem_slot *slot, const struct tmem_key *key)
+enum tmem_get_result tmem_get_wait(struct tmem_slot *slot, u64 tag)
 {
-	u32 status;
+	enum tmem_get_result result;
 
-	if (!tmem_slot_wait(slot)) {
-		pr_err_ratelimited("tmem: the host did not give page %u of object %llu back in time\n",
-				   key->index, key->object);
-		return false;
-	}
-	status = answer_status(slot);
-	if (status == TMEMP_OK && slot->written >= sizeof(slot->answer) + TMEMP_PAGE_SIZE &&
-	    le64_to_cpu(slot->answer.tag) == key->tag)
-		return true;
-
-	pr_err_ratelimited("tmem: the host lost page %u of object %llu: status %u, tag %llx for %llx\n",
-			   key->index, key->object, status, le64_to_cpu(slot->answer.tag),
-			   key->tag);
-	tmem_slot_release(slot);
-	return false;
+	if (!tmem_slot_wait(slot))
+		return TMEM_GET_FAILED;
+	result = tmem_get_result(slot, tag);
+	if (result != TMEM_GET_PAGE)
+		tmem_slot_release(slot);
+	return result;
 }
 
 /* ---- events -------------------------------------------------------------- */
@@ -185,7 +195,7 @@ struct tmem_slot *tmem_event_park(u32 drain_result, u64 drain_left)
 	r = request_start(slot, TMEMP_OP_EVENT, TMEM_PAGE_NONE);
 	r->event.drain_result = cpu_to_le32(drain_result);
 	r->event.drain_left = cpu_to_le64(drain_left);
-	if (!tmem_slot_submit(slot, true))
+	if (!tmem_slot_submit(slot, TMEM_SLOT_AWAITED, NULL))
 		return slot;
 	tmem_slot_release(slot);
 	return NULL;
@@ -205,7 +215,7 @@ bool tmem_event_poll(struct tmem_slot *slot, u64 *events)
 /* Send what is in slot and wait.  0: answered OK, with the answer in *answer. */
 static int control_call(struct tmem_slot *slot, struct tmemp_response *answer)
 {
-	int err = tmem_slot_submit(slot, true);
+	int err = tmem_slot_submit(slot, TMEM_SLOT_AWAITED, NULL);
 	u32 status;
 
 	if (err) {
@@ -225,7 +235,7 @@ static int control_call(struct tmem_slot *slot, struct tmemp_response *answer)
 
 static int host_hello(void)
 {
-	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_NEED);
+	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_WAIT);
 	struct tmemp_response answer;
 	struct tmemp_request *r;
 	u64 epoch;
@@ -257,14 +267,14 @@ static int host_hello(void)
 
 static int pool_call(enum tmemp_opcode op, u32 flags)
 {
-	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_NEED);
+	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_WAIT);
 	struct tmemp_response answer;
 	struct tmemp_request *r;
 
 	if (!slot)
 		return -ETIMEDOUT;
 	r = request_start(slot, op, TMEM_PAGE_NONE);
-	r->pool = cpu_to_le32(TMEM_SWAP_POOL);
+	r->pool = cpu_to_le32(TMEM_POOL_SWAP);
 	if (op == TMEMP_OP_POOL_CREATE)
 		r->create.flags = cpu_to_le32(flags);
 	return control_call(slot, &answer);

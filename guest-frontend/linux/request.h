@@ -7,13 +7,18 @@
 
 #include "slot.h"
 
-#define TMEM_SWAP_POOL	0u	/* the module's one pool: persistent, the swap device's */
+/* The module's pools; a pool's number is its place in POOL_CREATE. */
+enum tmem_pool {
+	TMEM_POOL_SWAP,		/* persistent: the swap device's */
+	TMEM_POOL_COUNT
+};
 
 /* Which page; host byte order. */
 struct tmem_key {
-	u64 object;
+	enum tmem_pool pool;
 	u32 index;
-	u64 tag;	/* stored by a put, checked after a get; else 0 */
+	u64 oid[TMEMP_OID_WORDS];
+	u64 tag;	/* stored by a put, checked after a get */
 };
 
 /* How a put ended. */
@@ -21,6 +26,13 @@ enum tmem_put_result {
 	TMEM_PUT_TAKEN,		/* the host has the page */
 	TMEM_PUT_REFUSED,	/* it has none under that key, not an older one either */
 	TMEM_PUT_DOUBTFUL,	/* it may have this page, an older one or none */
+};
+
+/* How a get ended. */
+enum tmem_get_result {
+	TMEM_GET_PAGE,		/* slot->page is the page that was put with the tag */
+	TMEM_GET_MISS,		/* the host has none, or one with another tag */
+	TMEM_GET_FAILED,	/* no answer, or none that says */
 };
 
 void tmem_host_init(unsigned int queues);
@@ -54,25 +66,41 @@ u64  tmem_host_epoch(void);
 unsigned int tmem_host_queues(void);		/* in use; 0 before the first host */
 unsigned int tmem_host_queues_wanted(void);	/* the most a transport can be given */
 
-/* A slot on the queue that an object belongs to; NULL: none, or no host. */
-struct tmem_slot *tmem_request_begin(u64 object, enum tmem_patience patience);
+/* A slot on the queue that key's object belongs to; NULL: none, or no host. */
+struct tmem_slot *tmem_request_begin(const struct tmem_key *key, enum tmem_patience patience);
 
 /*
- * Fill in the request and queue it; requests on one key take effect in the order
+ * Fill in the request and queue it; requests on one object take effect in the order
  * of these calls.  On an error the slot is released and nothing was sent.  Any
- * context.  Put and get must then be waited for; a flush is not.
+ * context.
+ *
+ * With a call its owner is told of the end, and must attend to the slot's queue
+ * after the last of what it submits together; see slot.h.  Without one (NULL) the
+ * slot must be waited for.  Several may be, one after the other: but who holds
+ * submitted slots must not wait for another slot, so only the first of them may be
+ * begun with TMEM_WAIT.
  */
-int  tmem_put_submit(struct tmem_slot *slot, const struct tmem_key *key);
-int  tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key);
-int  tmem_flush_submit(struct tmem_slot *slot, const struct tmem_key *key);
-
-/* Wait, bounded.  The slot is released, or left to the host. */
-enum tmem_put_result tmem_put_wait(struct tmem_slot *slot);
+int  tmem_put_submit(struct tmem_slot *slot, const struct tmem_key *key,
+		     const struct tmem_call *call);
+int  tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key,
+		     const struct tmem_call *call);
 
 /*
- * Wait, bounded.  True: slot->page holds the page that was put with key's tag, and
- * the slot is the caller's to release.  False: it is not there, and neither is the slot.
+ * The same for requests that nobody waits for.  lost: told, with NULL, if the ring
+ * went away before the host executed it; may be NULL.
  */
-bool tmem_get_wait(struct tmem_slot *slot, const struct tmem_key *key);
+int  tmem_put_post(struct tmem_slot *slot, const struct tmem_key *key);
+int  tmem_flush_post(struct tmem_slot *slot, const struct tmem_key *key,
+		     const struct tmem_call *lost);
+
+/* What an answer came to; slot NULL: there was none.  The slot stays the caller's. */
+enum tmem_put_result tmem_put_result(const struct tmem_slot *slot);
+enum tmem_get_result tmem_get_result(const struct tmem_slot *slot, u64 tag);
+
+/*
+ * Wait for an answer, bounded.  Unless it is TMEM_GET_PAGE, when the slot is the
+ * caller's to release, the slot is gone.
+ */
+enum tmem_get_result tmem_get_wait(struct tmem_slot *slot, u64 tag);
 
 #endif

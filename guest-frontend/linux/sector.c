@@ -7,13 +7,14 @@
  *           with it, happen under the lock of the sector's object.  All requests
  *           of an object go to one queue, which the host drains in order; so the
  *           order in which the lock is taken is the order in which the host acts.
- *           Waiting is done outside the lock.
+ *           Nobody waits for a put or a get: their end is called back, outside
+ *           the lock.
  *
- *           put:  take a new generation, queue the put with it as tag, wait.
- *                 The outcome is applied only if the generation is still the
+ *           put:  take a new generation, queue the put with it as tag.  Its
+ *                 outcome is applied only if the generation is still the
  *                 sector's newest: a write or free that came meanwhile has queued
  *                 its own request behind this one, and its outcome counts.
- *           get:  if held, queue the get, wait, compare the tag.
+ *           get:  if held, queue the get; at its end compare the tag.
  *           free: not held any more; queue a flush.  A new generation, so that
  *                 a put still under way cannot set the bit again.
  *
@@ -22,7 +23,9 @@
  *           what an owed flush would have done, since a put leaves no older page
  *           readable whatever its outcome; so it takes the debt over under the
  *           lock, and the worker, which looks again under the lock, cannot
- *           send a flush behind it.
+ *           send a flush behind it.  A flush that was in a ring that went away is
+ *           owed again, unless the sector is held: then a put behind it was
+ *           executed, so it was itself.
  *
  *           A put without an answer is a refusal here, and leaves a flush owed:
  *           if the host executes it after all, the page is found by nobody (the
@@ -69,10 +72,16 @@ static spinlock_t *sector_lock(struct tmem_sectors *s, u64 sector)
 static struct tmem_key sector_key(const struct tmem_sectors *s, u64 sector)
 {
 	return (struct tmem_key){
-		.object = tmemp_swap_object(sector),
+		.pool = TMEM_POOL_SWAP,
+		.oid = { tmemp_swap_object(sector) },
 		.index = tmemp_swap_index(sector),
 		.tag = sector << 32 | s->generation[sector],
 	};
+}
+
+static u64 call_sector(const struct tmem_call *call)
+{
+	return call->tag >> 32;
 }
 
 static void held_set_locked(struct tmem_sectors *s, u64 sector)
@@ -91,19 +100,49 @@ static bool held_clear_locked(struct tmem_sectors *s, u64 sector)
 
 /* ---- flushes ------------------------------------------------------------- */
 
+static void owe_locked(struct tmem_sectors *s, u64 sector, unsigned long delay)
+{
+	if (!test_and_set_bit(sector, s->owed)) {
+		tmem_count(TMEM_FLUSHES_OWED);
+		queue_delayed_work(s->workers, &s->drain, delay);
+	}
+}
+
+/* The ring is gone, and with it a flush that the host did not execute. */
+static void flush_lost(const struct tmem_call *call, struct tmem_slot *slot)
+{
+	struct tmem_sectors *s = call->owner;
+	u64 sector = call_sector(call);
+	unsigned long flags;
+
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	if (!test_bit(sector, s->held))
+		owe_locked(s, sector, DRAIN_RETRY);
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+}
+
+/* Queue a flush in slot.  On an error the slot is released. */
+static int flush_post_locked(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot)
+{
+	struct tmem_key key = sector_key(s, sector);
+	const struct tmem_call lost = { .done = flush_lost, .owner = s, .tag = key.tag };
+	int err = tmem_flush_post(slot, &key, &lost);
+
+	if (!err) {
+		clear_bit(sector, s->owed);
+		tmem_count(TMEM_FLUSHES);
+	}
+	return err;
+}
+
 /* Queue a flush, or leave it owed. */
 static void flush_locked(struct tmem_sectors *s, u64 sector)
 {
 	struct tmem_key key = sector_key(s, sector);
-	struct tmem_slot *slot = tmem_request_begin(key.object, TMEM_NOWAIT);
+	struct tmem_slot *slot = tmem_request_begin(&key, TMEM_NOWAIT);
 
-	if (slot && !tmem_flush_submit(slot, &key)) {
-		clear_bit(sector, s->owed);
-		tmem_count(TMEM_FLUSHES);
-	} else if (!test_and_set_bit(sector, s->owed)) {
-		tmem_count(TMEM_FLUSHES_OWED);
-		queue_delayed_work(s->workers, &s->drain, 0);
-	}
+	if (!slot || flush_post_locked(s, sector, slot))
+		owe_locked(s, sector, 0);
 }
 
 /*
@@ -120,24 +159,18 @@ static void disown_locked(struct tmem_sectors *s, u64 sector)
 /* Send one owed flush.  -EAGAIN: the host takes none now. */
 static int drain_sector(struct tmem_sectors *s, u64 sector)
 {
-	struct tmem_slot *slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_OFFER);
-	struct tmem_key key;
+	struct tmem_key key = sector_key(s, sector);
+	struct tmem_slot *slot = tmem_request_begin(&key, TMEM_WAIT);
 	unsigned long flags;
 	int err = 0;
 
 	if (!slot)
 		return -EAGAIN;
 	spin_lock_irqsave(sector_lock(s, sector), flags);
-	if (!test_bit(sector, s->owed)) {
+	if (test_bit(sector, s->owed))
+		err = flush_post_locked(s, sector, slot);
+	else
 		tmem_slot_release(slot);
-	} else {
-		key = sector_key(s, sector);
-		err = tmem_flush_submit(slot, &key);
-		if (!err) {
-			clear_bit(sector, s->owed);
-			tmem_count(TMEM_FLUSHES);
-		}
-	}
 	spin_unlock_irqrestore(sector_lock(s, sector), flags);
 	return err;
 }
@@ -190,30 +223,6 @@ static void page_to_bio(struct bio *bio, const void *page)
 	}
 }
 
-/* A new generation, and the put of it on its way.  slot is used up. */
-static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot, u32 *generation)
-{
-	unsigned long flags;
-	struct tmem_key key;
-	int err;
-
-	spin_lock_irqsave(sector_lock(s, sector), flags);
-	if (s->closed) {
-		tmem_slot_release(slot);
-		err = -ESHUTDOWN;
-	} else {
-		*generation = ++s->generation[sector];
-		key = sector_key(s, sector);
-		err = tmem_put_submit(slot, &key);
-	}
-	if (!err) {
-		clear_bit(sector, s->owed);
-		object_of(s, sector)->putting++;
-	}
-	spin_unlock_irqrestore(sector_lock(s, sector), flags);
-	return err;
-}
-
 static void put_end(struct tmem_sectors *s, u64 sector, u32 generation,
 		    enum tmem_put_result result)
 {
@@ -239,74 +248,130 @@ static void put_end(struct tmem_sectors *s, u64 sector, u32 generation,
 	spin_unlock_irqrestore(sector_lock(s, sector), flags);
 }
 
-bool tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool offer)
+static void put_done(const struct tmem_call *call, struct tmem_slot *slot)
 {
 	static const enum tmem_counter counters[] = {
 		[TMEM_PUT_TAKEN] = TMEM_PUTS,
 		[TMEM_PUT_REFUSED] = TMEM_PUTS_REFUSED,
 		[TMEM_PUT_DOUBTFUL] = TMEM_PUTS_DOUBTFUL,
 	};
-	enum tmem_put_result result;
+	enum tmem_put_result result = tmem_put_result(slot);
+	struct tmem_sectors *s = call->owner;
+
+	if (slot)
+		tmem_slot_release(slot);
+	put_end(s, call_sector(call), (u32)call->tag, result);
+	tmem_count(counters[result]);
+	s->ops->put_end(call->cookie, result == TMEM_PUT_TAKEN);
+}
+
+/* A new generation, and the put of it on its way.  slot is used up. */
+static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot, struct bio *bio)
+{
+	struct tmem_call call = { .done = put_done, .owner = s, .cookie = bio };
+	unsigned long flags;
+	struct tmem_key key;
+	int err;
+
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	if (s->closed) {
+		tmem_slot_release(slot);
+		err = -ESHUTDOWN;
+	} else {
+		s->generation[sector]++;
+		key = sector_key(s, sector);
+		call.tag = key.tag;
+		err = tmem_put_submit(slot, &key, &call);
+	}
+	if (!err) {
+		clear_bit(sector, s->owed);
+		object_of(s, sector)->putting++;
+	}
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+	return err;
+}
+
+struct tmem_queue *tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool offer)
+{
+	struct tmem_key key = sector_key(s, sector);
 	struct tmem_slot *slot = NULL;
-	u32 generation;
+	struct tmem_queue *q;
 
 	if (offer && !READ_ONCE(s->closed))
-		slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_OFFER);
+		slot = tmem_request_begin(&key, TMEM_WAIT);
 	if (slot) {
+		q = slot->queue;
 		page_from_bio(slot->page, bio);
-		if (!put_begin(s, sector, slot, &generation)) {
-			result = tmem_put_wait(slot);
-			put_end(s, sector, generation, result);
-			tmem_count(counters[result]);
-			return result == TMEM_PUT_TAKEN;
-		}
+		if (!put_begin(s, sector, slot, bio))
+			return q;
 	}
 	tmem_sector_free(s, sector);
 	tmem_count(TMEM_PUTS_SKIPPED);
 	wait_event(s->settled, READ_ONCE(s->moving) != sector);
-	return false;
+	return NULL;
 }
 
 /* ---- get ----------------------------------------------------------------- */
 
-/* Queue the get of a page the host holds; -ENOENT: it does not.  slot is used up. */
-static int get_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot,
-		     struct tmem_key *key)
+static void get_failed(u64 sector, enum tmem_get_result result)
 {
+	pr_err_ratelimited("tmem: the host %s page %llu\n",
+			   result == TMEM_GET_MISS ? "lost" : "did not give back", sector);
+	tmem_count(TMEM_GETS_FAILED);
+}
+
+static void get_done(const struct tmem_call *call, struct tmem_slot *slot)
+{
+	enum tmem_get_result result = tmem_get_result(slot, call->tag);
+	struct tmem_sectors *s = call->owner;
+
+	if (result == TMEM_GET_PAGE) {
+		page_to_bio(call->cookie, slot->page);
+		tmem_count(TMEM_GETS);
+	} else {
+		get_failed(call_sector(call), result);
+	}
+	if (slot)
+		tmem_slot_release(slot);
+	s->ops->get_end(call->cookie, result == TMEM_GET_PAGE ? 0 : -EIO);
+}
+
+/* Queue the get of a page the host holds; -ENOENT: it does not.  slot is used up. */
+static int get_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot, struct bio *bio)
+{
+	struct tmem_call call = { .done = get_done, .owner = s, .cookie = bio };
 	unsigned long flags;
+	struct tmem_key key;
 	int err = -ENOENT;
 
 	spin_lock_irqsave(sector_lock(s, sector), flags);
-	*key = sector_key(s, sector);
+	key = sector_key(s, sector);
+	call.tag = key.tag;
 	if (test_bit(sector, s->held))
-		err = tmem_get_submit(slot, key);
+		err = tmem_get_submit(slot, &key, &call);
 	else
 		tmem_slot_release(slot);
 	spin_unlock_irqrestore(sector_lock(s, sector), flags);
 	return err;
 }
 
-int tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio)
+int tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio, struct tmem_queue **q)
 {
-	struct tmem_key key;
+	struct tmem_key key = sector_key(s, sector);
 	struct tmem_slot *slot;
 	int err = -EIO;
 
 	if (!test_bit(sector, s->held))
 		return -ENOENT;
-	slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_NEED);
-	if (slot)
-		err = get_begin(s, sector, slot, &key);
-	if (err == -ENOENT)
-		return err;
-	if (err || !tmem_get_wait(slot, &key)) {
-		tmem_count(TMEM_GETS_FAILED);
-		return -EIO;
+	slot = tmem_request_begin(&key, TMEM_WAIT);
+	if (slot) {
+		*q = slot->queue;
+		err = get_begin(s, sector, slot, bio);
 	}
-	page_to_bio(bio, slot->page);
-	tmem_slot_release(slot);
-	tmem_count(TMEM_GETS);
-	return 0;
+	if (!err || err == -ENOENT)
+		return err;
+	get_failed(sector, TMEM_GET_FAILED);
+	return -EIO;
 }
 
 /* ---- moving everything to the disk --------------------------------------- */
@@ -338,23 +403,32 @@ void tmem_sectors_open(struct tmem_sectors *s)
 /* The page of a held sector, in a slot; the sector is moving then.  NULL: not held, or lost. */
 static struct tmem_slot *move_begin(struct tmem_sectors *s, u64 sector, struct tmem_key *key)
 {
-	struct tmem_slot *slot = tmem_request_begin(tmemp_swap_object(sector), TMEM_NEED);
+	enum tmem_get_result result;
+	struct tmem_slot *slot;
 	unsigned long flags;
-	bool got = false;
+	bool asked = false;
 
+	*key = sector_key(s, sector);
+	slot = tmem_request_begin(key, TMEM_WAIT);
 	if (!slot)
 		return NULL;
 	spin_lock_irqsave(sector_lock(s, sector), flags);
 	*key = sector_key(s, sector);
 	if (test_bit(sector, s->held)) {
-		got = !tmem_get_submit(slot, key);
-		if (got)
+		asked = !tmem_get_submit(slot, key, NULL);
+		if (asked)
 			WRITE_ONCE(s->moving, sector);
 	} else {
 		tmem_slot_release(slot);
 	}
 	spin_unlock_irqrestore(sector_lock(s, sector), flags);
-	return got && tmem_get_wait(slot, key) ? slot : NULL;
+	if (!asked)
+		return NULL;
+	result = tmem_get_wait(slot, key->tag);
+	if (result == TMEM_GET_PAGE)
+		return slot;
+	get_failed(sector, result);
+	return NULL;
 }
 
 static void move_end(struct tmem_sectors *s, u64 sector, const struct tmem_key *key, bool written)
@@ -402,12 +476,13 @@ int tmem_sectors_move(struct tmem_sectors *s,
 
 /* ---- creation ------------------------------------------------------------ */
 
-int tmem_sectors_init(struct tmem_sectors *s, u64 count)
+int tmem_sectors_init(struct tmem_sectors *s, u64 count, const struct tmem_sector_ops *ops)
 {
 	unsigned int i;
 
-	if (count > TMEMP_SWAP_OFFSET_MAX || count > ULONG_MAX / sizeof(*s->generation))
+	if (count > 1ull << 32 || count > ULONG_MAX / sizeof(*s->generation))
 		return -EFBIG;
+	s->ops = ops;
 	s->count = count;
 	s->closed = false;
 	s->moving = TMEM_SECTOR_NONE;

@@ -14,9 +14,19 @@
 #include "tmemp.h"
 
 struct bio;
+struct tmem_queue;
 
 #define TMEM_SECTOR_NONE	U64_MAX
 #define TMEM_SECTOR_OBJECTS	(1u << TMEMP_SWAP_OBJECTS_SHIFT)
+
+/* How what was under way ended.  Any context, no lock held. */
+struct tmem_sector_ops {
+	/* taken: the host has the page; else it belongs on the disk. */
+	void (*put_end)(struct bio *bio, bool taken);
+
+	/* 0: bio is filled; -EIO. */
+	void (*get_end)(struct bio *bio, int err);
+};
 
 /*
  * For every sector:
@@ -24,11 +34,11 @@ struct bio;
  *   held        =>  the host has the sector's page, put with its generation as
  *                   tag; any other answer to a get is an I/O error
  *   !held       =>  the truth is on the disk (or nowhere, if never written)
- *   owed        =>  the host may have a page that nobody needs, and no flush for
- *                   it is queued
+ *   owed        =>  not held; the host may have a page that nobody needs, and no
+ *                   flush for it is queued
  *   !held && !owed && object.putting = 0
  *               =>  the host has no page of the sector, or one that a request in
- *                   the ring removes
+ *                   the ring removes, or it failed to flush it when asked
  *
  *   closed      =>  no put is begun
  *   moving      =   the sector whose page is on its way from the host to the disk,
@@ -41,7 +51,8 @@ struct bio;
  * with each of these locks held once since; moving changes under its sector's.
  */
 struct tmem_sectors {
-	u64			count;		/* constant */
+	const struct tmem_sector_ops *ops;	/* constant, as the next */
+	u64			count;		/* at most 2^32: a tag has a sector's number */
 	u32			*generation;	/* one a sector: its newest write or free */
 	unsigned long		*held;		/* one bit a sector */
 	unsigned long		*owed;		/* one bit a sector */
@@ -57,21 +68,26 @@ struct tmem_sectors {
 	} ____cacheline_aligned_in_smp objects[TMEM_SECTOR_OBJECTS];
 };
 
-/* -ENOMEM; -EFBIG: more sectors than there are keys. */
-int  tmem_sectors_init(struct tmem_sectors *s, u64 count);
+/* -ENOMEM; -EFBIG: more sectors than there are tags. */
+int  tmem_sectors_init(struct tmem_sectors *s, u64 count, const struct tmem_sector_ops *ops);
 
-/* No caller is left.  What the host still holds stays there. */
+/* No caller is left, and nothing under way.  What the host still holds stays there. */
 void tmem_sectors_exit(struct tmem_sectors *s);
 
 /*
  * Offer a sector's new page, the whole of bio, to the host; offer false: do not
- * even ask.  True: the host has it.  False: the page belongs on the disk, and
- * reads of the sector go there from now on.  Sleeps; allocates nothing.
+ * even ask.  The queue to attend to (slot.h): it is under way and put_end will be
+ * called.  NULL: the page belongs on the disk.  Wherever it belongs there, reads of
+ * the sector go there from then on.  Sleeps; allocates nothing.
  */
-bool tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool offer);
+struct tmem_queue *tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio,
+				   bool offer);
 
-/* Fill bio from the host.  0; -ENOENT: the page is on the disk; -EIO.  Sleeps. */
-int  tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio);
+/*
+ * Fill bio from the host.  0: it is under way, get_end will be called, and *q is the
+ * queue to attend to.  -ENOENT: the page is on the disk; -EIO.  Sleeps.
+ */
+int  tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio, struct tmem_queue **q);
 
 /* The sector's content is needed no longer.  Any context. */
 void tmem_sector_free(struct tmem_sectors *s, u64 sector);

@@ -9,12 +9,23 @@
  *           the slot stays in the ring, OVERDUE, until the host completes it or
  *           the transport was reset, and a host that wakes up late writes into
  *           nothing that matters.
- *           A caller polls for a while before it sleeps.  The while adapts: it
- *           grows when the answer came soon after falling asleep, and shrinks
- *           when polling was in vain.  Interrupts are armed only while somebody
- *           sleeps.  A sleeper rings the doorbell again once a second, which
- *           heals a notification lost in either direction.
+ *           An owner who does not want to wait for each request is called back
+ *           (CALLED): it submits many, then attends to their queue once.
+ *           A caller polls for a while before it sleeps or leaves the rest to the
+ *           interrupt.  The while adapts: it grows when the answer came soon
+ *           after it was over, and shrinks when polling was in vain.  Interrupts
+ *           are armed only while somebody sleeps or slots are left to them.  Once
+ *           a second a sleeper, or the watch of a queue with CALLED or OVERDUE
+ *           slots, rings the doorbell again, which heals a notification lost in
+ *           either direction.
+ *           While a slot of a queue is OVERDUE its host counts as absent, and who
+ *           could wait is turned away at once: a host that was killed costs one
+ *           wait, not one a page.  The watch sees it come back.
  * Must not: know what a request means; allocate after tmem_queues_create.
+ *
+ * Callbacks are made without a lock, from a list of those that are due, since who
+ * reaps may hold the very locks that a callback takes.  So the thread that took an
+ * answer from the ring is not always the one that calls back for it.
  *
  * Tear-down is in two phases.  tmem_queues_stop takes the transport away under
  * each queue's lock; every use of it is under that lock and looks first, so
@@ -29,6 +40,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
+#include "compat.h"
 #include "slot.h"
 #include "stats.h"
 
@@ -67,6 +79,12 @@ static void slot_free_locked(struct tmem_queue *q, struct tmem_slot *slot)
 	wake_up(&q->room);
 }
 
+static void called_less_locked(struct tmem_queue *q)
+{
+	if (!--q->called)
+		q->expecting = false;
+}
+
 /* The host is done with slot.  The response is read once, here. */
 static void slot_answered_locked(struct tmem_queue *q, struct tmem_slot *slot, u32 written)
 {
@@ -77,6 +95,11 @@ static void slot_answered_locked(struct tmem_queue *q, struct tmem_slot *slot, u
 	case TMEM_SLOT_AWAITED:
 		slot->state = TMEM_SLOT_DONE;
 		complete(&slot->done);
+		break;
+	case TMEM_SLOT_CALLED:
+		slot->state = TMEM_SLOT_ANSWERED;
+		list_add_tail(&slot->entry, &q->answered);
+		called_less_locked(q);
 		break;
 	case TMEM_SLOT_OVERDUE:
 		q->overdue--;
@@ -103,7 +126,7 @@ static void queue_reap_locked(struct tmem_queue *q)
 		slot_answered_locked(q, slot, written);
 }
 
-/* Take what completed; leave the interrupt armed if and only if somebody sleeps. */
+/* Take what completed; leave the interrupt armed if and only if somebody needs it. */
 static void queue_settle_locked(struct tmem_queue *q)
 {
 	struct tmem_transport *t = q->transport;
@@ -113,7 +136,55 @@ static void queue_settle_locked(struct tmem_queue *q)
 	do {
 		t->ops->disarm(t, q->index);
 		queue_reap_locked(q);
-	} while (q->sleepers && !t->ops->arm(t, q->index));
+	} while ((q->sleepers || q->expecting) && !t->ops->arm(t, q->index));
+}
+
+/*
+ * The answer came ns after submission and polling missed it.  Had polling as
+ * long as allowed caught it, poll longer; else poll less, down to nothing.  Two
+ * callers may update at once and one update be lost, which costs nothing.
+ */
+static void queue_adapt(struct tmem_queue *q, u64 ns)
+{
+	unsigned int spin = READ_ONCE(q->spin_ns), limit = READ_ONCE(poll_us) * 1000u;
+
+	if (ns < limit)
+		spin = clamp(2 * spin, min(SPIN_FIRST_NS, limit), limit);
+	else
+		spin = spin / 2 < SPIN_FIRST_NS ? 0 : min(spin / 2, limit);
+	WRITE_ONCE(q->spin_ns, spin);
+}
+
+static struct tmem_slot *answered_take(struct tmem_queue *q)
+{
+	struct tmem_slot *slot;
+	unsigned long flags;
+
+	if (list_empty(&q->answered))
+		return NULL;
+	spin_lock_irqsave(&q->lock, flags);
+	slot = list_first_entry_or_null(&q->answered, struct tmem_slot, entry);
+	if (slot) {
+		list_del_init(&slot->entry);
+		slot->state = TMEM_SLOT_HELD;
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	return slot;
+}
+
+/* Call back for what is answered.  polled: nobody had to be interrupted for it. */
+static void queue_call_back(struct tmem_queue *q, bool polled)
+{
+	struct tmem_slot *slot;
+	struct tmem_call call;
+
+	while ((slot = answered_take(q))) {
+		if (!polled)
+			queue_adapt(q, ktime_get_ns() - slot->submitted_ns);
+		tmem_count(polled ? TMEM_POLLED : TMEM_SLEPT);
+		call = slot->call;
+		call.done(&call, slot);
+	}
 }
 
 void tmem_queue_interrupt(unsigned int index)
@@ -124,6 +195,7 @@ void tmem_queue_interrupt(unsigned int index)
 	spin_lock_irqsave(&q->lock, flags);
 	queue_settle_locked(q);
 	spin_unlock_irqrestore(&q->lock, flags);
+	queue_call_back(q, false);
 }
 
 /* Change the number of sleepers; with change 0, ring the doorbell once more. */
@@ -139,6 +211,7 @@ static void queue_sleepers(struct tmem_queue *q, int change)
 		q->transport->ops->notify(q->transport, q->index);
 	}
 	spin_unlock_irqrestore(&q->lock, flags);
+	queue_call_back(q, true);
 }
 
 /* ---- acquire, submit, release -------------------------------------------- */
@@ -163,7 +236,7 @@ static struct tmem_slot *slot_take(struct tmem_queue *q, enum tmem_patience pati
 		queue_reap_locked(q);
 		room = queue_room_locked(q);
 	}
-	*hopeless = !q->transport || (patience == TMEM_OFFER && q->overdue);
+	*hopeless = !q->transport || (patience == TMEM_WAIT && q->overdue);
 	if (room && !*hopeless) {
 		slot = list_first_entry(&q->free, struct tmem_slot, entry);
 		list_del_init(&slot->entry);
@@ -171,6 +244,8 @@ static struct tmem_slot *slot_take(struct tmem_queue *q, enum tmem_patience pati
 		q->busy++;
 	}
 	spin_unlock_irqrestore(&q->lock, flags);
+	if (patience == TMEM_WAIT)
+		queue_call_back(q, true);
 	return slot;
 }
 
@@ -207,7 +282,34 @@ void tmem_slot_release(struct tmem_slot *slot)
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 
-int tmem_slot_submit(struct tmem_slot *slot, bool awaited)
+/* The next look at a queue whose slots are CALLED or OVERDUE; the earliest deadline is `at`. */
+static void queue_watch_locked(struct tmem_queue *q, unsigned long at)
+{
+	unsigned long nudge = jiffies + msecs_to_jiffies(NUDGE_MS);
+
+	mod_timer(&q->watch, time_before(at, nudge) ? at : nudge);
+}
+
+static void slot_overdue_locked(struct tmem_queue *q, struct tmem_slot *slot)
+{
+	slot->state = TMEM_SLOT_OVERDUE;
+	q->overdue++;
+	tmem_count(TMEM_TIMEOUTS);
+	if (!timer_pending(&q->watch))
+		queue_watch_locked(q, jiffies + MAX_JIFFY_OFFSET);
+}
+
+static void slot_call_later_locked(struct tmem_queue *q, struct tmem_slot *slot)
+{
+	slot->submitted_ns = ktime_get_ns();
+	slot->deadline = jiffies + msecs_to_jiffies(READ_ONCE(timeout_ms));
+	q->called++;
+	if (!timer_pending(&q->watch))
+		queue_watch_locked(q, slot->deadline);
+}
+
+int tmem_slot_submit(struct tmem_slot *slot, enum tmem_slot_state state,
+		     const struct tmem_call *call)
 {
 	struct tmem_queue *q = slot->queue;
 	struct tmem_transport *t;
@@ -216,6 +318,7 @@ int tmem_slot_submit(struct tmem_slot *slot, bool awaited)
 
 	memset(slot->response, 0, sizeof(*slot->response));
 	slot->response->status = cpu_to_le32(TMEMP_STATUS_NONE);
+	slot->call = call ? *call : (struct tmem_call){};
 	reinit_completion(&slot->done);
 
 	spin_lock_irqsave(&q->lock, flags);
@@ -223,7 +326,9 @@ int tmem_slot_submit(struct tmem_slot *slot, bool awaited)
 	if (t)
 		err = t->ops->submit(t, q->index, slot);
 	if (!err) {
-		slot->state = awaited ? TMEM_SLOT_AWAITED : TMEM_SLOT_POSTED;
+		slot->state = state;
+		if (state == TMEM_SLOT_CALLED)
+			slot_call_later_locked(q, slot);
 		t->ops->notify(t, q->index);
 	}
 	spin_unlock_irqrestore(&q->lock, flags);
@@ -232,10 +337,14 @@ int tmem_slot_submit(struct tmem_slot *slot, bool awaited)
 
 /* ---- waiting for an answer ----------------------------------------------- */
 
-/* Poll for at most ns.  Many may: whoever gets the lock reaps for all. */
-static bool slot_spin(struct tmem_slot *slot, u64 start, unsigned int ns)
+/*
+ * Poll for a while: for the answer of slot, or where that is NULL for those of all
+ * CALLED ones.  Many may: whoever gets the lock reaps for all.
+ */
+static bool queue_spin(struct tmem_queue *q, struct tmem_slot *slot)
 {
-	struct tmem_queue *q = slot->queue;
+	u64 start = ktime_get_ns();
+	unsigned int ns = READ_ONCE(q->spin_ns);
 	unsigned long flags;
 
 	do {
@@ -243,11 +352,27 @@ static bool slot_spin(struct tmem_slot *slot, u64 start, unsigned int ns)
 			queue_reap_locked(q);
 			spin_unlock_irqrestore(&q->lock, flags);
 		}
-		if (completion_done(&slot->done))
+		queue_call_back(q, true);
+		if (slot ? completion_done(&slot->done) : !READ_ONCE(q->called))
 			return true;
 		cpu_relax();
 	} while (ktime_get_ns() - start < ns);
 	return false;
+}
+
+void tmem_queue_attend(struct tmem_queue *q, bool poll)
+{
+	unsigned long flags;
+
+	if (poll)
+		queue_spin(q, NULL);
+	spin_lock_irqsave(&q->lock, flags);
+	if (q->called) {
+		q->expecting = true;
+		queue_settle_locked(q);
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	queue_call_back(q, true);
 }
 
 static void slot_sleep(struct tmem_slot *slot)
@@ -265,22 +390,6 @@ static void slot_sleep(struct tmem_slot *slot)
 	queue_sleepers(q, -1);
 }
 
-/*
- * The answer came ns after submission and polling missed it.  Had polling as
- * long as allowed caught it, poll longer; else poll less, down to nothing.  Two
- * callers may update at once and one update be lost, which costs nothing.
- */
-static void queue_adapt(struct tmem_queue *q, u64 ns)
-{
-	unsigned int spin = READ_ONCE(q->spin_ns), limit = READ_ONCE(poll_us) * 1000u;
-
-	if (ns < limit)
-		spin = clamp(2 * spin, min(SPIN_FIRST_NS, limit), limit);
-	else
-		spin = spin / 2 < SPIN_FIRST_NS ? 0 : min(spin / 2, limit);
-	WRITE_ONCE(q->spin_ns, spin);
-}
-
 bool tmem_slot_wait(struct tmem_slot *slot)
 {
 	struct tmem_queue *q = slot->queue;
@@ -288,7 +397,7 @@ bool tmem_slot_wait(struct tmem_slot *slot)
 	unsigned long flags;
 	bool answered;
 
-	if (slot_spin(slot, start, READ_ONCE(q->spin_ns))) {
+	if (queue_spin(q, slot)) {
 		tmem_count(TMEM_POLLED);
 	} else {
 		slot_sleep(slot);
@@ -301,9 +410,7 @@ bool tmem_slot_wait(struct tmem_slot *slot)
 	if (answered) {
 		slot->state = TMEM_SLOT_HELD;
 	} else {
-		slot->state = TMEM_SLOT_OVERDUE;
-		q->overdue++;
-		tmem_count(TMEM_TIMEOUTS);
+		slot_overdue_locked(q, slot);
 	}
 	spin_unlock_irqrestore(&q->lock, flags);
 	return answered;
@@ -321,7 +428,71 @@ bool tmem_slot_poll(struct tmem_slot *slot)
 	if (answered)
 		slot->state = TMEM_SLOT_HELD;
 	spin_unlock_irqrestore(&q->lock, flags);
+	queue_call_back(q, true);
 	return answered;
+}
+
+/* ---- the watch ----------------------------------------------------------- */
+
+/* Give up on one slot whose time is over; its call in *call.  False: there is none. */
+static bool slot_expire(struct tmem_queue *q, struct tmem_call *call)
+{
+	unsigned long flags;
+	bool found = false;
+	unsigned int i;
+
+	spin_lock_irqsave(&q->lock, flags);
+	for (i = 0; i < TMEM_SLOTS && !found; i++) {
+		struct tmem_slot *slot = &q->slots[i];
+
+		if (slot->state != TMEM_SLOT_CALLED || time_before(jiffies, slot->deadline))
+			continue;
+		found = true;
+		*call = slot->call;
+		called_less_locked(q);
+		slot_overdue_locked(q, slot);
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	return found;
+}
+
+static unsigned long queue_deadline_locked(const struct tmem_queue *q)
+{
+	unsigned long first = jiffies + MAX_JIFFY_OFFSET;
+	unsigned int i;
+
+	for (i = 0; i < TMEM_SLOTS; i++) {
+		if (q->slots[i].state == TMEM_SLOT_CALLED &&
+		    time_before(q->slots[i].deadline, first))
+			first = q->slots[i].deadline;
+	}
+	return first;
+}
+
+/* Slots that nobody attends to yet are left to the interrupt from here on. */
+static void queue_watch(struct timer_list *timer)
+{
+	struct tmem_queue *q = container_of(timer, struct tmem_queue, watch);
+	struct tmem_call call;
+	unsigned long flags;
+
+	spin_lock_irqsave(&q->lock, flags);
+	q->expecting = q->called > 0;
+	queue_settle_locked(q);
+	if (q->transport && (q->called || q->overdue)) {
+		tmem_count(TMEM_NUDGES);
+		q->transport->ops->notify(q->transport, q->index);
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	queue_call_back(q, false);
+
+	while (slot_expire(q, &call))
+		call.done(&call, NULL);
+
+	spin_lock_irqsave(&q->lock, flags);
+	if (q->transport && (q->called || q->overdue))
+		queue_watch_locked(q, queue_deadline_locked(q));
+	spin_unlock_irqrestore(&q->lock, flags);
 }
 
 /* ---- a transport comes and goes ------------------------------------------ */
@@ -349,8 +520,13 @@ void tmem_queues_stop(void)
 	}
 }
 
-static void slot_drop_locked(struct tmem_queue *q, struct tmem_slot *slot)
+/* True: call is to be told, with the slot gone. */
+static bool slot_drop(struct tmem_queue *q, struct tmem_slot *slot, struct tmem_call *call)
 {
+	unsigned long flags;
+	bool tell = false;
+
+	spin_lock_irqsave(&q->lock, flags);
 	switch (slot->state) {
 	case TMEM_SLOT_AWAITED:
 		slot->written = 0;
@@ -364,24 +540,36 @@ static void slot_drop_locked(struct tmem_queue *q, struct tmem_slot *slot)
 		break;
 	case TMEM_SLOT_POSTED:
 		tmem_count(TMEM_POSTS_FAILED);
+		*call = slot->call;
+		tell = call->done;
+		slot_free_locked(q, slot);
+		break;
+	case TMEM_SLOT_CALLED:
+		called_less_locked(q);
+		*call = slot->call;
+		tell = true;
 		slot_free_locked(q, slot);
 		break;
 	default:
 		break;
 	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	return tell;
 }
 
 void tmem_queues_drop(void)
 {
+	struct tmem_call call;
 	unsigned int i, j;
 
 	for (i = 0; i < queue_count; i++) {
 		struct tmem_queue *q = &queues[i];
 
-		spin_lock_irq(&q->lock);
-		for (j = 0; j < TMEM_SLOTS; j++)
-			slot_drop_locked(q, &q->slots[j]);
-		spin_unlock_irq(&q->lock);
+		queue_call_back(q, true);
+		for (j = 0; j < TMEM_SLOTS; j++) {
+			if (slot_drop(q, &q->slots[j], &call))
+				call.done(&call, NULL);
+		}
 	}
 }
 
@@ -420,6 +608,8 @@ static int queue_init(struct tmem_queue *q, unsigned int index)
 
 	spin_lock_init(&q->lock);
 	INIT_LIST_HEAD(&q->free);
+	INIT_LIST_HEAD(&q->answered);
+	timer_setup(&q->watch, queue_watch, 0);
 	init_waitqueue_head(&q->room);
 	q->index = index;
 	q->slots = kcalloc(TMEM_SLOTS, sizeof(*q->slots), GFP_KERNEL);
@@ -434,7 +624,11 @@ static void queue_free(struct tmem_queue *q)
 {
 	unsigned int i;
 
-	for (i = 0; q->slots && i < TMEM_SLOTS; i++) {
+	/* One that was not initialised is of a queue that has no slots. */
+	if (!q->slots)
+		return;
+	timer_delete_sync(&q->watch);
+	for (i = 0; i < TMEM_SLOTS; i++) {
 		struct tmem_slot *slot = &q->slots[i];
 
 		free_page((unsigned long)slot->page);

@@ -25,8 +25,8 @@
 	X(IO_ERRORS, io_errors)		/* reads and writes failed */	\
 	X(TIMEOUTS, timeouts)		/* answers not waited for any longer */ \
 	X(LATE, late)			/* of those, came later */	\
-	X(POLLED, polled)		/* answers found by polling */	\
-	X(SLEPT, slept)			/* waits that went to sleep */	\
+	X(POLLED, polled)		/* answers found without one */	\
+	X(SLEPT, slept)			/* answers that took an interrupt */	\
 	X(NUDGES, nudges)		/* doorbells rung again */
 
 #define TMEM_COUNTER_ENUM(constant, name) TMEM_##constant,

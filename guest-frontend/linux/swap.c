@@ -10,9 +10,17 @@
  *           says when it needs a page no longer (swap_slot_free_notify).
  *           Without a backing disk a write that is not taken is an I/O error.
  *
+ *           Nothing waits for the host here.  A bio that was sent to it is ended by
+ *           the callback.  Who submits polls for the answers for a while: at once,
+ *           or where bios are plugged (readahead, reclaim) for all of them together
+ *           when they are unplugged.  So a cluster of pages costs one round trip.
+ *           What comes later, the interrupt brings.  Bios that were refused are
+ *           gathered in a list, since a callback may not sleep and a disk's queue
+ *           may; who polled sends them on, else a worker.
+ *
  *           Sector 0, the swap header, stays on the backing disk where there is
  *           one: swapon finds it again after the module was reloaded.
- * Must not: allocate where it writes; implement rw_page or claim to be
+ * Must not: need memory where it writes; implement rw_page or claim to be
  *           synchronous: both make the kernel bypass its swap cache, which
  *           doubles the writes.
  *
@@ -27,6 +35,7 @@
 
 #include "compat.h"
 #include "sector.h"
+#include "slot.h"
 #include "stats.h"
 #include "swap.h"
 
@@ -54,6 +63,12 @@ static struct {
 	struct tmem_sectors sectors;
 	struct notifier_block pm;
 	int major;
+	atomic_t under_way;		/* bios at the host, and plugs that know of some */
+	wait_queue_head_t idle;		/* waits for under_way to be 0 */
+	spinlock_t lock;		/* innermost, interrupts off: refused */
+	struct bio_list refused;	/* by the host, on their way to the disk */
+	struct workqueue_struct *worker;
+	struct work_struct send;	/* sends them there */
 } swap;
 
 long tmem_swap_held(void)
@@ -71,7 +86,13 @@ void tmem_swap_offer(bool offer)
 	WRITE_ONCE(swap_offer, offer);
 }
 
-/* ---- bios ---------------------------------------------------------------- */
+/* ---- what is under way --------------------------------------------------- */
+
+static void under_way_end(void)
+{
+	if (atomic_dec_and_test(&swap.under_way))
+		wake_up(&swap.idle);
+}
 
 static void swap_fail(struct bio *bio)
 {
@@ -86,38 +107,159 @@ static void swap_to_disk(struct bio *bio, enum tmem_counter counter)
 	submit_bio_noacct(bio);
 }
 
+/* Send what was refused to the disk.  May sleep. */
+static void refused_send(void)
+{
+	struct bio_list list;
+	struct bio *bio;
+
+	if (bio_list_empty(&swap.refused))
+		return;
+	spin_lock_irq(&swap.lock);
+	list = swap.refused;
+	bio_list_init(&swap.refused);
+	spin_unlock_irq(&swap.lock);
+
+	while ((bio = bio_list_pop(&list))) {
+		swap_to_disk(bio, TMEM_DISK_WRITES);
+		under_way_end();
+	}
+}
+
+static void send_work(struct work_struct *work)
+{
+	refused_send();
+}
+
+static void refused_add(struct bio *bio)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&swap.lock, flags);
+	bio_list_add(&swap.refused, bio);
+	spin_unlock_irqrestore(&swap.lock, flags);
+	queue_work(swap.worker, &swap.send);
+}
+
+static void refused_without_disk(struct bio *bio)
+{
+	pr_warn_ratelimited("tmem: a page was refused and there is no backing device\n");
+	swap_fail(bio);
+}
+
+static void swap_put_end(struct bio *bio, bool taken)
+{
+	if (!taken && swap.under.bdev) {
+		refused_add(bio);
+		return;
+	}
+	if (taken)
+		bio_endio(bio);
+	else
+		refused_without_disk(bio);
+	under_way_end();
+}
+
+static void swap_get_end(struct bio *bio, int err)
+{
+	if (err)
+		swap_fail(bio);
+	else
+		bio_endio(bio);
+	under_way_end();
+}
+
+static const struct tmem_sector_ops swap_sector_ops = {
+	.put_end = swap_put_end,
+	.get_end = swap_get_end,
+};
+
+/* ---- attending to it ----------------------------------------------------- */
+
+/* The queues that bios of one plug went to, a bit each. */
+struct swap_plug {
+	struct blk_plug_cb cb;
+	unsigned long queues;
+};
+
+static void swap_unplug(struct blk_plug_cb *cb, bool from_schedule)
+{
+	struct swap_plug *plug = container_of(cb, struct swap_plug, cb);
+	unsigned int i;
+
+	for_each_set_bit(i, &plug->queues, TMEM_QUEUES_MAX)
+		tmem_queue_attend(tmem_queue_at(i), !from_schedule);
+	kfree(plug);
+	if (!from_schedule)
+		refused_send();
+	under_way_end();
+}
+
+/* A bio went to q.  Attend to it when the caller unplugs; unplugged, or without memory, now. */
+static void swap_attend(struct tmem_queue *q)
+{
+	struct blk_plug_cb *cb = blk_check_plugged(swap_unplug, &swap, sizeof(struct swap_plug));
+	struct swap_plug *plug;
+
+	if (!cb) {
+		tmem_queue_attend(q, true);
+		refused_send();
+		return;
+	}
+	plug = container_of(cb, struct swap_plug, cb);
+	if (!plug->queues)
+		atomic_inc(&swap.under_way);
+	__set_bit(q->index, &plug->queues);
+}
+
+/* ---- bios ---------------------------------------------------------------- */
+
 static void swap_write(struct bio *bio, u64 sector)
 {
 	bool header = sector == HEADER_SECTOR && swap.under.bdev;
+	struct tmem_queue *q;
 
-	if (tmem_sector_put(&swap.sectors, sector, bio, tmem_swap_offers() && !header)) {
-		bio_endio(bio);
-	} else if (swap.under.bdev) {
-		swap_to_disk(bio, TMEM_DISK_WRITES);
-	} else {
-		pr_warn_ratelimited("tmem: a page was refused and there is no backing device\n");
-		swap_fail(bio);
+	atomic_inc(&swap.under_way);
+	q = tmem_sector_put(&swap.sectors, sector, bio, tmem_swap_offers() && !header);
+	if (q) {
+		swap_attend(q);
+		return;
 	}
+	if (swap.under.bdev)
+		swap_to_disk(bio, TMEM_DISK_WRITES);
+	else
+		refused_without_disk(bio);
+	under_way_end();
+}
+
+/* What nobody wrote is on the disk as well, or zero. */
+static void swap_read_disk(struct bio *bio)
+{
+	if (swap.under.bdev) {
+		swap_to_disk(bio, TMEM_DISK_READS);
+		return;
+	}
+	tmem_count(TMEM_ZERO_READS);
+	zero_fill_bio(bio);
+	bio_endio(bio);
 }
 
 static void swap_read(struct bio *bio, u64 sector)
 {
-	switch (tmem_sector_get(&swap.sectors, sector, bio)) {
-	case 0:
-		bio_endio(bio);
-		break;
-	case -ENOENT:
-		if (swap.under.bdev) {
-			swap_to_disk(bio, TMEM_DISK_READS);
-			break;
-		}
-		tmem_count(TMEM_ZERO_READS);
-		zero_fill_bio(bio);
-		bio_endio(bio);
-		break;
-	default:
-		swap_fail(bio);
+	struct tmem_queue *q;
+	int err;
+
+	atomic_inc(&swap.under_way);
+	err = tmem_sector_get(&swap.sectors, sector, bio, &q);
+	if (!err) {
+		swap_attend(q);
+		return;
 	}
+	if (err == -ENOENT)
+		swap_read_disk(bio);
+	else
+		swap_fail(bio);
+	under_way_end();
 }
 
 static void swap_submit_bio(struct bio *bio)
@@ -221,14 +363,23 @@ static int swap_disk_add(u64 sectors)
 
 static int swap_create(u64 sectors)
 {
-	int err = tmem_sectors_init(&swap.sectors, sectors);
+	int err = tmem_sectors_init(&swap.sectors, sectors, &swap_sector_ops);
 
 	if (err)
 		return err;
+	spin_lock_init(&swap.lock);
+	bio_list_init(&swap.refused);
+	init_waitqueue_head(&swap.idle);
+	INIT_WORK(&swap.send, send_work);
+	swap.worker = alloc_workqueue("tmem-disk", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
+	if (!swap.worker) {
+		err = -ENOMEM;
+		goto err_sectors;
+	}
 	swap.major = register_blkdev(0, DISK_NAME);
 	if (swap.major < 0) {
 		err = swap.major;
-		goto err_sectors;
+		goto err_worker;
 	}
 	swap.pm.notifier_call = swap_pm;
 	err = register_pm_notifier(&swap.pm);
@@ -243,6 +394,8 @@ err_pm:
 	unregister_pm_notifier(&swap.pm);
 err_major:
 	unregister_blkdev(swap.major, DISK_NAME);
+err_worker:
+	destroy_workqueue(swap.worker);
 err_sectors:
 	tmem_sectors_exit(&swap.sectors);
 	return err;
@@ -275,15 +428,18 @@ int tmem_swap_init(void)
 }
 
 /*
- * del_gendisk returns when no bio is inside the device any more and none will
- * come; the free notification comes only from a device that is swapped on, which
- * would hold the module.  So nobody uses the sectors when they go.
+ * del_gendisk returns when no bio is inside submit_bio any more and none will
+ * come; those at the host, and plugs that were told of them, are waited for.  The free
+ * notification comes only from a device that is swapped on, which would hold the
+ * module.  So nobody uses the sectors when they go.
  */
 void tmem_swap_exit(void)
 {
 	if (!swap.disk)
 		return;
 	del_gendisk(swap.disk);
+	wait_event(swap.idle, !atomic_read(&swap.under_way));
+	destroy_workqueue(swap.worker);
 	compat_disk_free(swap.disk);
 	unregister_pm_notifier(&swap.pm);
 	unregister_blkdev(swap.major, DISK_NAME);
