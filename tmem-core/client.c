@@ -343,7 +343,7 @@ void tmem_client_destroy(struct tmem_client *c)
 	struct tmem_client_record *r = record(c);
 
 	tmem_client_kill(c);
-	tmem_client_flush(c);
+	tmem_client_pools_drop(c);
 	tmem_client_permits_drop(c);
 	frames_drain(c);
 	atomic_store_explicit(&r->state, 0, memory_order_release);

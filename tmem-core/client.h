@@ -28,6 +28,9 @@ void tmem_client_restore(struct tmem_client *c);
 /* Is the UUID allowed?  client.lock is held. */
 bool tmem_client_permits_locked(struct tmem_client *c, const uint8_t uuid[16]);
 
+/* Destroy all its pools, the host's as well. */
+void tmem_client_pools_drop(struct tmem_client *c);
+
 /* Drop the client's permissions. */
 void tmem_client_permits_drop(struct tmem_client *c);
 

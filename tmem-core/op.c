@@ -20,7 +20,7 @@ static struct tmem_pool *pool_in(struct tmem_client *c, unsigned id)
 
 int tmem_op_begin(struct tmem_client *c, unsigned id, struct tmem_pool **pool)
 {
-	if (!c || id >= TMEM_MAX_POOLS)
+	if (!c || id >= TMEM_POOL_IDS)
 		return -EINVAL;
 	if (atomic_load_explicit(&c->killed, memory_order_acquire))
 		return -ESHUTDOWN;

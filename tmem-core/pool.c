@@ -106,8 +106,10 @@ void tmem_pools_done(struct tmem *t)
 
 static const uint8_t no_uuid[16];
 
-static bool spec_valid(const struct tmem_pool_spec *s)
+static bool spec_valid(unsigned id, const struct tmem_pool_spec *s)
 {
+	if (id >= TMEM_MAX_POOLS && (s->kind != TMEM_PERSISTENT || s->shared))
+		return false;
 	if (s->kind != TMEM_EPHEMERAL && s->kind != TMEM_PERSISTENT)
 		return false;
 	if (s->shared)
@@ -235,7 +237,7 @@ int tmem_pool_create(struct tmem_client *c, unsigned id, const struct tmem_pool_
 	struct tmem_pool *p;
 	int err = 0;
 
-	if (!c || id >= TMEM_MAX_POOLS || !spec || !spec_valid(spec))
+	if (!c || id >= TMEM_POOL_IDS || !spec || !spec_valid(id, spec))
 		return -EINVAL;
 	if (atomic_load_explicit(&c->killed, memory_order_acquire))
 		return -ESHUTDOWN;
@@ -309,7 +311,7 @@ int tmem_pool_destroy(struct tmem_client *c, unsigned id, uint64_t *pages)
 {
 	uint64_t n;
 
-	if (!c || id >= TMEM_MAX_POOLS)
+	if (!c || id >= TMEM_POOL_IDS)
 		return -EINVAL;
 	tmem_lock(&c->lock);
 	n = pool_drop_locked(c, id);
@@ -329,6 +331,16 @@ uint64_t tmem_client_flush(struct tmem_client *c)
 		pages += pool_drop_locked(c, id);
 	tmem_unlock(&c->lock);
 	return pages;
+}
+
+void tmem_client_pools_drop(struct tmem_client *c)
+{
+	unsigned id;
+
+	tmem_lock(&c->lock);
+	for (id = 0; id < TMEM_POOL_IDS; id++)
+		pool_drop_locked(c, id);
+	tmem_unlock(&c->lock);
 }
 
 uint64_t tmem_client_flush_ephemeral(struct tmem_client *c)

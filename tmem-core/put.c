@@ -245,8 +245,9 @@ static void count_refusal(struct tmem_client *c, const struct tmem_where *w, int
 	TMEM_COUNT(c, w, puts_failed_nomem, err == -ENOMEM);
 }
 
-/* The put failed: no older page may be read under its key. */
-static int put_refuse(struct tmem_client *c, unsigned id, const struct tmem_where *w, int err)
+/* The put failed: unless keep, no older page may be read under its key. */
+static int put_refuse(struct tmem_client *c, unsigned id, const struct tmem_where *w, bool keep,
+		      int err)
 {
 	struct tmem_entry e;
 	bool found;
@@ -254,11 +255,12 @@ static int put_refuse(struct tmem_client *c, unsigned id, const struct tmem_wher
 	if (!tmem_op_lock(c, id, w))
 		return err;
 	found = tmem_op_find_locked(w, &e);
+	count_refusal(c, w, err);
+	TMEM_COUNT(c, w, dup_puts, found);
+	found = found && !keep;
 	if (found)
 		tmem_op_unlink_locked(w->pool, w->stripe, &e);
-	count_refusal(c, w, err);
 	TMEM_COUNT(c, w, put_to_flush, found);
-	TMEM_COUNT(c, w, dup_puts, found);
 	tmem_unlock(&w->stripe->lock);
 	if (found)
 		tmem_store_free(c->host, e.handle, 0);
@@ -285,14 +287,35 @@ static void fetch_ahead(const struct tmem_where *w, const struct tmem_store *s)
 		tmem_ghost_prefetch(s, w->mark);
 }
 
-int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
-	     const struct tmem_key *key, const void *page, uint64_t tag)
+static int put_try(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
+		   const struct tmem_where *w, const void *page, uint64_t tag)
 {
 	struct tmem_staged staged;
 	struct tmem_put put = { .staged = &staged, .tag = tag };
+	enum tmem_kind kind = tmem_where_kind(w);
+	int err;
+
+	fetch_ahead(w, &c->store[kind]);
+	err = admit(c, kind);
+	if (!err)
+		err = stage(ctx, c, kind, page, &staged);
+	if (err)
+		return err;
+	if (kind == TMEM_EPHEMERAL)
+		put.name = tmem_dedup_name(c, &staged);
+	err = store_ref(c, id, w, &put);
+	if (err == -ESTALE)
+		err = store(c, id, w, &put);
+	if (!err && kind == TMEM_PERSISTENT)
+		tmem_store_tidy(c);
+	return err;
+}
+
+static int put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
+	       const struct tmem_key *key, const void *page, uint64_t tag, bool keep)
+{
 	struct tmem_where w;
 	struct tmem_pool *p;
-	enum tmem_kind kind;
 	int err;
 
 	if (!ctx || !key || !page)
@@ -301,21 +324,18 @@ int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	if (err)
 		return err;
 	tmem_where(p, key->oid, key->index, &w);
-	kind = tmem_where_kind(&w);
-	fetch_ahead(&w, &c->store[kind]);
-	err = admit(c, kind);
-	if (!err)
-		err = stage(ctx, c, kind, page, &staged);
-	if (err)
-		return put_refuse(c, id, &w, err);
-	if (kind == TMEM_EPHEMERAL)
-		put.name = tmem_dedup_name(c, &staged);
-	err = store_ref(c, id, &w, &put);
-	if (err == -ESTALE)
-		err = store(c, id, &w, &put);
-	if (err)
-		return put_refuse(c, id, &w, err);
-	if (kind == TMEM_PERSISTENT)
-		tmem_store_tidy(c);
-	return 0;
+	err = put_try(ctx, c, id, &w, page, tag);
+	return err ? put_refuse(c, id, &w, keep, err) : 0;
+}
+
+int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
+	     const struct tmem_key *key, const void *page, uint64_t tag)
+{
+	return put(ctx, c, id, key, page, tag, false);
+}
+
+int tmem_offer(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
+	       const struct tmem_key *key, const void *page, uint64_t tag)
+{
+	return put(ctx, c, id, key, page, tag, true);
 }

@@ -162,7 +162,7 @@ static int client_pools_restore(struct tmem *t, struct tmem_client *c)
 	struct tmem_client_record *r = tmem_record(t, TMEM_TABLE_CLIENT, c->number);
 	unsigned id;
 
-	for (id = 0; id < TMEM_MAX_POOLS; id++) {
+	for (id = 0; id < TMEM_POOL_IDS; id++) {
 		uint32_t number = atomic_load_explicit(&r->pool[id], memory_order_acquire);
 		struct tmem_pool *p = NULL;
 		int err = number ? pool_named(t, number, &p) : 0;

@@ -44,7 +44,7 @@ int tmem_pool_info(struct tmem_client *c, unsigned id, struct tmem_pool_info *in
 {
 	struct tmem_pool *p;
 
-	if (!c || id >= TMEM_MAX_POOLS || !info)
+	if (!c || id >= TMEM_POOL_IDS || !info)
 		return -EINVAL;
 	tmem_lock(&c->lock);
 	p = atomic_load_explicit(&c->pool[id], memory_order_relaxed);
@@ -95,7 +95,7 @@ void tmem_client_info(struct tmem_client *c, struct tmem_client_info *info)
 	info->share_permille = tmem_share_permille(c);
 	tmem_lock(&c->lock);
 	memcpy(info->kind, c->retired, sizeof(info->kind));
-	for (id = 0; id < TMEM_MAX_POOLS; id++) {
+	for (id = 0; id < TMEM_POOL_IDS; id++) {
 		struct tmem_pool *p = atomic_load_explicit(&c->pool[id], memory_order_relaxed);
 		struct tmem_counters n;
 

@@ -28,7 +28,9 @@
 #include <stdint.h>
 
 #define TMEM_PAGE_SIZE	4096u
-#define TMEM_MAX_POOLS	16u
+#define TMEM_MAX_POOLS	16u	/* a guest's own: ids 0 to 15 */
+#define TMEM_HOST_POOLS	1u	/* the host's, in the same client: ids from TMEM_MAX_POOLS on */
+#define TMEM_POOL_IDS	(TMEM_MAX_POOLS + TMEM_HOST_POOLS)
 #define TMEM_NAME_MAX	64u	/* client name with its NUL */
 #define TMEM_NO_LIMIT	UINT64_MAX
 
@@ -132,7 +134,7 @@ int tmem_client_authorise(struct tmem_client *c, const uint8_t uuid[16], bool al
 /* Drop all ephemeral pages of private pools; returns pages dropped. */
 uint64_t tmem_client_flush_ephemeral(struct tmem_client *c);
 
-/* Destroy all pools; returns pages dropped. */
+/* Destroy all pools of the guest's own ids; returns pages dropped. */
 uint64_t tmem_client_flush(struct tmem_client *c);
 
 /* ---- pools ------------------------------------------------------------ */
@@ -144,7 +146,8 @@ struct tmem_pool_spec {
 };
 
 /*
- * Create pool id (0 to 15).  The same spec again is 0 and changes nothing.
+ * Create pool id (below TMEM_POOL_IDS; the host's are private and persistent).
+ * The same spec again is 0 and changes nothing.
  * Errors: -EEXIST (another spec), -EPERM (UUID not allowed), -ENOMEM, -ESHUTDOWN.
  */
 int tmem_pool_create(struct tmem_client *c, unsigned id, const struct tmem_pool_spec *spec);
@@ -168,6 +171,13 @@ int tmem_pool_destroy(struct tmem_client *c, unsigned id, uint64_t *pages);
  */
 int tmem_put(struct tmem_ctx *ctx, struct tmem_client *c, unsigned pool,
 	     const struct tmem_key *key, const void *page, uint64_t tag);
+
+/*
+ * The same, but an error leaves an older page under key as it is: for a caller
+ * that has somewhere else to put this one and may fail there.
+ */
+int tmem_offer(struct tmem_ctx *ctx, struct tmem_client *c, unsigned pool,
+	       const struct tmem_key *key, const void *page, uint64_t tag);
 
 /*
  * Read a page.  From a private ephemeral pool it is taken out.

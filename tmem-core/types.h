@@ -143,9 +143,10 @@ struct tmem_client_record {
 	_Atomic uint32_t state;
 	uint32_t incarnation;
 	char     name[TMEM_NAME_MAX];
-	_Atomic uint32_t pool[TMEM_MAX_POOLS];	/* number of the pool's record or 0 */
+	_Atomic uint32_t pool[TMEM_POOL_IDS];	/* number of the pool's record or 0 */
+	uint32_t reserved0;
 	struct tmem_quota_record quota[2];	/* written aside, then chosen by state */
-	uint8_t  reserved[56];
+	uint8_t  reserved[48];
 };
 static_assert(sizeof(struct tmem_client_record) == 256, "arena layout");
 
@@ -177,7 +178,7 @@ struct tmem_permit_record {
 static_assert(sizeof(struct tmem_permit_record) == 32, "arena layout");
 
 #define TMEM_MAGIC	0x30616e6572416d54ull	/* "TmArena0" */
-#define TMEM_VERSION_ARENA	1u
+#define TMEM_VERSION_ARENA	2u
 
 struct tmem_super {
 	struct tmem_frame_head head;
@@ -399,7 +400,7 @@ struct tmem_client {
 	_Atomic uint32_t weight;
 	_Atomic uint64_t min, max, persistent_max;	/* bytes */
 	_Atomic uint32_t codec[TMEM_KINDS];
-	_Atomic(struct tmem_pool *) pool[TMEM_MAX_POOLS];
+	_Atomic(struct tmem_pool *) pool[TMEM_POOL_IDS];
 
 	_Alignas(TMEM_CACHE_LINE) _Atomic uint32_t charged;	/* frames of both stores */
 	_Atomic uint32_t charged_persistent;

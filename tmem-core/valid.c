@@ -153,7 +153,7 @@ static int check_client(struct tmem_client *c, void *arg)
 	unsigned id, i;
 
 	tmem_lock(&c->lock);
-	for (id = 0; id < TMEM_MAX_POOLS; id++) {
+	for (id = 0; id < TMEM_POOL_IDS; id++) {
 		struct tmem_pool *p = atomic_load_explicit(&c->pool[id], memory_order_relaxed);
 
 		for (i = 0; p && i < TMEM_STRIPES; i++)

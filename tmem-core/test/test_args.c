@@ -153,7 +153,7 @@ static void test_pool_specs(void **state)
 	struct tmem_pool_spec bad;
 
 	(void)state;
-	assert_int_equal(tmem_pool_create(client, TMEM_MAX_POOLS, &ephemeral), -EINVAL);
+	assert_int_equal(tmem_pool_create(client, TMEM_POOL_IDS, &ephemeral), -EINVAL);
 	assert_int_equal(tmem_pool_create(client, 2, NULL), -EINVAL);
 	assert_int_equal(tmem_pool_create(NULL, 2, &ephemeral), -EINVAL);
 	bad = ephemeral, bad.kind = TMEM_KINDS;
@@ -179,7 +179,7 @@ static void test_pool_destroy(void **state)
 	uint64_t pages = 99;
 
 	(void)state;
-	assert_int_equal(tmem_pool_destroy(client, TMEM_MAX_POOLS, &pages), -EINVAL);
+	assert_int_equal(tmem_pool_destroy(client, TMEM_POOL_IDS, &pages), -EINVAL);
 	assert_int_equal(tmem_pool_destroy(NULL, 0, &pages), -EINVAL);
 	assert_int_equal(tmem_pool_destroy(client, 9, &pages), 0);
 	assert_int_equal(pages, 0);
@@ -198,23 +198,23 @@ static void test_data_operations(void **state)
 	(void)state;
 	assert_int_equal(tmem_put(core.ctx, client, 1, &key, NULL, 0), -EINVAL);
 	assert_int_equal(tmem_put(core.ctx, client, 1, NULL, page, 0), -EINVAL);
-	assert_int_equal(tmem_put(core.ctx, client, 16, &key, page, 0), -EINVAL);
+	assert_int_equal(tmem_put(core.ctx, client, TMEM_POOL_IDS, &key, page, 0), -EINVAL);
 	assert_int_equal(tmem_put(core.ctx, NULL, 1, &key, page, 0), -EINVAL);
 	assert_int_equal(tmem_put(NULL, client, 1, &key, page, 0), -EINVAL);
 	assert_int_equal(tmem_put(core.ctx, client, 2, &key, page, 0), -ENXIO);
 	assert_int_equal(tmem_get(core.ctx, client, 1, &key, NULL, &tag), -EINVAL);
 	assert_int_equal(tmem_get(core.ctx, client, 1, NULL, page, &tag), -EINVAL);
-	assert_int_equal(tmem_get(core.ctx, client, 16, &key, page, &tag), -EINVAL);
+	assert_int_equal(tmem_get(core.ctx, client, TMEM_POOL_IDS, &key, page, &tag), -EINVAL);
 	assert_int_equal(tmem_get(core.ctx, NULL, 1, &key, page, &tag), -EINVAL);
 	assert_int_equal(tmem_get(NULL, client, 1, &key, page, &tag), -EINVAL);
 	assert_int_equal(tmem_get(core.ctx, client, 2, &key, page, &tag), -ENXIO);
 	assert_int_equal(tmem_get(core.ctx, client, 1, &key, page, &tag), -ENOENT);
-	assert_int_equal(tmem_flush_page(client, 16, &key), -EINVAL);
+	assert_int_equal(tmem_flush_page(client, TMEM_POOL_IDS, &key), -EINVAL);
 	assert_int_equal(tmem_flush_page(client, 1, NULL), -EINVAL);
 	assert_int_equal(tmem_flush_page(NULL, 1, &key), -EINVAL);
 	assert_int_equal(tmem_flush_page(client, 2, &key), -ENXIO);
 	assert_int_equal(tmem_flush_page(client, 1, &key), 0);
-	assert_int_equal(tmem_flush_object(client, 16, key.oid, &pages), -EINVAL);
+	assert_int_equal(tmem_flush_object(client, TMEM_POOL_IDS, key.oid, &pages), -EINVAL);
 	assert_int_equal(tmem_flush_object(client, 1, NULL, &pages), -EINVAL);
 	assert_int_equal(tmem_flush_object(NULL, 1, key.oid, &pages), -EINVAL);
 	assert_int_equal(tmem_flush_object(client, 2, key.oid, &pages), -ENXIO);
@@ -280,7 +280,7 @@ static void test_queries(void **state)
 
 	(void)state;
 	assert_int_equal(tmem_pool_info(client, 5, &pool), -ENXIO);
-	assert_true(tmem_pool_info(client, TMEM_MAX_POOLS, &pool) < 0);
+	assert_true(tmem_pool_info(client, TMEM_POOL_IDS, &pool) < 0);
 	assert_int_equal(tmem_pool_info(client, 1, &pool), 0);
 	assert_int_equal(pool.id, 1);
 	assert_int_equal(pool.spec.kind, TMEM_PERSISTENT);
