@@ -10,6 +10,8 @@
 #   SAN=LIST       build with -fsanitize=LIST, e.g. address,undefined
 #   V=1            print whole commands
 #   WERROR=1       warnings are errors
+#   WITH_DASHBOARD=0|1  without the dashboard; not without it (with it where npm gets
+#                  its chart library)
 #   PREFIX, DESTDIR for install
 
 O       ?= build
@@ -92,6 +94,14 @@ $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(call inc,$<) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The dashboard's files are part of the program.
+$(O)/dashboard/files.c: $(wildcard hv-backend/dashboard/*) $(O)/dashboard/with-$(WITH_DASHBOARD)
+	$(call say,NPM)hv-backend/dashboard/embed $@ $(WITH_DASHBOARD)
+$(O)/dashboard/with-$(WITH_DASHBOARD):
+	@mkdir -p $(@D) && rm -f $(@D)/with-* && touch $@
+$(O)/dashboard/files.o: $(O)/dashboard/files.c hv-backend/web_files.h
+	$(call say,CC)$(CC) $(INC_hv-backend) $(ALL_CFLAGS) -c -o $@ $<
+
 define archive
 @rm -f $@
 $(call say,AR)$(AR) crs $@ $^
@@ -101,7 +111,7 @@ $(LIB_PROTO): $(call objs,$(PROTO_SRC))
 	$(archive)
 $(LIB_CORE): $(call objs,$(CORE_SRC))
 	$(archive)
-$(LIB_HV): $(call objs,$(HV_SRC))
+$(LIB_HV): $(call objs,$(HV_SRC)) $(O)/dashboard/files.o
 	$(archive)
 $(LIB_FRONT): $(call objs,$(FRONT_SRC))
 	$(archive)

@@ -72,6 +72,7 @@ static const struct field daemon_fields[] = {
 	{ "poll-us", KIND_NUMBER, FIELD(struct config, poll_us), 0, 1000, NULL },
 	{ "http", KIND_CHOICE, FIELD(struct config, http), 0, 0, yes_no },
 	{ "http-port", KIND_NUMBER, FIELD(struct config, http_port), 0, 65535, NULL },
+	{ "dashboard", KIND_CHOICE, FIELD(struct config, dashboard), 0, 0, yes_no },
 	{ "log-level", KIND_CHOICE, FIELD(struct config, log_level), 0, 0, log_levels },
 	{ .name = NULL },
 };
@@ -117,8 +118,9 @@ const struct config_option config_options[] = {
 	{ "workers", "N", "worker threads, 0: one per processor, at most 4 (0)" },
 	{ "queues", "N", "queues offered to each guest, 1 to 16 (4)" },
 	{ "poll-us", "N", "longest spin before a worker sleeps, 0: none (50)" },
-	{ "http", "yes|no", "serve metrics on RUN-DIR/http.sock (yes)" },
+	{ "http", "yes|no", "serve metrics and dashboard on RUN-DIR/http.sock (yes)" },
 	{ "http-port", "N", "and on 127.0.0.1 at this port, 0: not (0)" },
+	{ "dashboard", "yes|no", "beside the metrics (yes)" },
 	{ "log-level", "LEVEL", "error, warn, info or debug (info)" },
 	{ NULL, NULL, NULL },
 };
@@ -537,6 +539,7 @@ void config_init(struct config *c)
 		.dedup = TMEM_DEDUP_OFF,
 		.policy.on = true,
 		.http = true,
+		.dashboard = true,
 		.queues = 4,
 		.poll_us = 50,
 		.log_level = LOG_LEVEL_INFO,

@@ -38,6 +38,7 @@ struct config {
 	char     http_socket[CONFIG_SOCKET_MAX];	/* RUN_DIR/http.sock */
 	bool     http;
 	unsigned http_port;				/* 0: no TCP */
+	bool     dashboard;				/* beside the metrics */
 	char     control_group[64];			/* owns that socket; "": the daemon's own */
 	bool     control_group_may_change;		/* not only look */
 	char     arena_file[CONFIG_PATH_MAX];		/* "": anonymous memory */

@@ -217,6 +217,7 @@ static int connection_add(struct control *c, int fd)
 	/* in[] stays unwritten, so an idle connection costs no memory for it. */
 	n->control = c;
 	n->fd = fd;
+	n->peer = (struct control_peer){ .pid = 0 };
 	n->ending = false;
 	n->out = NULL;
 	n->in_used = 0;

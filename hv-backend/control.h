@@ -8,6 +8,7 @@
 #ifndef HV_CONTROL_H
 #define HV_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -18,10 +19,15 @@
 
 struct control;
 
-/* Who is at the other end of a connection (SO_PEERCRED). */
+/*
+ * Who asks: whom the kernel names at the other end of a connection (SO_PEERCRED),
+ * or for the dashboard whom it named when the session's token was asked for.
+ */
 struct control_peer {
 	pid_t pid;
 	uid_t uid;
+	bool dashboard;
+	bool reader;		/* may look, whatever the uid may */
 };
 
 /*

@@ -154,3 +154,91 @@ json_t *explain_host(const struct pressure_status *s)
 	say(&words, "Sensors: %s.", s->sensors);
 	return words;
 }
+
+/* ---- how things stand -------------------------------------------------- */
+
+enum level { GOOD, NOTICE, BAD };
+
+struct standing {
+	unsigned guests, ready, frozen, full;
+	uint64_t physical, damaged;
+};
+
+static int standing_add(const struct hv_guest_info *g, void *arg)
+{
+	struct standing *t = arg;
+	struct tmem_client_info info = { .frozen = false };
+	uint64_t physical = 0;
+
+	if (g->client)
+		tmem_client_info(g->client, &info);
+	for (unsigned k = 0; k < TMEM_KINDS; k++) {
+		physical += info.kind[k].bytes_physical;
+		t->damaged += info.kind[k].damaged;
+	}
+	t->guests++;
+	t->ready += g->state == HV_GUEST_READY;
+	t->frozen += info.frozen;
+	t->full += g->client && physical >= info.quota.max / 16 * 15;
+	t->physical += physical;
+	return 0;
+}
+
+static const struct {
+	enum level level;
+	const char *text;
+} host_verdicts[POLICY_REASONS] = {
+	[POLICY_OFF] = { GOOD, "The memory policy is off" },
+	[POLICY_ROOM] = { GOOD, "The host has room" },
+	[POLICY_HOLD] = { GOOD, "The host has little to spare: the arena stays as it is" },
+	[POLICY_SHRINK] = { NOTICE, "The host is short of memory: guests' page cache is given back" },
+	[POLICY_FLOOR] = { BAD, "The host is very short of memory: no page is taken" },
+	[POLICY_EMPTY] = { BAD, "The host is short of memory and there is no page cache left to "
+			   "give back" },
+	[POLICY_BLIND] = { BAD, "The host's memory cannot be read" },
+};
+
+/* What most needs to be known comes first, and alone. */
+static enum level guests_verdict(const struct standing *t, char *text, size_t size)
+{
+	char bytes[SIZE_TEXT_MAX];
+
+	if (t->damaged) {
+		snprintf(text, size, "%llu pages were found damaged",
+			 (unsigned long long)t->damaged);
+		return BAD;
+	}
+	if (t->frozen) {
+		snprintf(text, size, "%u of %u guests %s frozen", t->frozen, t->guests,
+			 t->frozen == 1 ? "is" : "are");
+		return NOTICE;
+	}
+	if (!t->ready) {
+		snprintf(text, size, "no guest has a driver at work");
+		return NOTICE;
+	}
+	if (t->full) {
+		snprintf(text, size, "%u of %u guests %s at the max", t->full, t->guests,
+			 t->full == 1 ? "is" : "are");
+		return NOTICE;
+	}
+	snprintf(text, size, "%u of %u guests at work hold %s", t->ready, t->guests,
+		 size_format(t->physical, bytes));
+	return GOOD;
+}
+
+json_t *explain_verdict(const struct pressure_status *s, struct hv *hv)
+{
+	static const char *const levels[] = {
+		[GOOD] = "good", [NOTICE] = "notice", [BAD] = "bad",
+	};
+	enum policy_reason reason = s->decision.reason;
+	enum level level = host_verdicts[reason].level, more;
+	struct standing t = { .guests = 0 };
+	char text[96];
+
+	hv_guest_each(hv, standing_add, &t);
+	more = guests_verdict(&t, text, sizeof(text));
+	return json_pack("{s:s, s:o}", "level", levels[more > level ? more : level], "text",
+			 json_sprintf("%s; %s.", host_verdicts[reason].text, text));
+}

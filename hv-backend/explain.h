@@ -21,6 +21,11 @@ struct explain_rank {
 /* An array of sentences about a guest; NULL without memory. */
 json_t *explain_guest(const struct hv_guest_info *g, const struct explain_rank *rank);
 
+/*
+ * How things stand, in one sentence: {"level": "good"|"notice"|"bad", "text"}.
+ */
+json_t *explain_verdict(const struct pressure_status *s, struct hv *hv);
+
 /* An array of sentences about the host's memory. */
 json_t *explain_host(const struct pressure_status *s);
 

@@ -4,34 +4,59 @@
  *
  * Owns:    up to two of the library's daemons, one a listening socket, each with a
  *          timer for its connections' time-outs.
- * Must not: wait.  A client that reads slowly costs a connection of CONNECTIONS
- *          until its time is up.
+ * How:     the library bounds the size of headers and ends a connection that is
+ *          silent for SILENT_S.  A client that sends a byte now and then is not
+ *          silent, so each connection also has REQUEST_S from its start or its last
+ *          answer to complete a request; and when there are CONNECTIONS, the one
+ *          that has gone longest without makes room.
+ * Must not: wait.  A client that reads slowly costs one connection until its time
+ *          is up.
+ *
+ * Every answer forbids the browser all that the dashboard does not need: the page
+ * can load nothing from elsewhere, run nothing inline, be framed by nobody.
  */
 #include "http.h"
 
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-
-#define CONNECTIONS	2048u		/* idle ones cost little and end by their time-out */
-#define TIMEOUT_S	10u
+#define CONNECTIONS	1024u		/* of one listening socket */
+#define CONNECTIONS_MAX	(CONNECTIONS + 64u)	/* those on their way out with them */
+#define SILENT_S	10u
+#define REQUEST_S	20
+#define LOOK_MS		1000u		/* between looks at REQUEST_S */
 #define MEMORY_MAX	(16u << 10)	/* of a connection, headers and all */
 
+/* One a connection of the library's; ordered in its listener by since. */
+struct visitor {
+	TAILQ_ENTRY(visitor) link;
+	int fd;
+	time_t since;			/* its start or its last answer */
+	bool ended;			/* shut down, still known to the library */
+};
+
+TAILQ_HEAD(visitors, visitor);
+
+/* count = those in visitors that have not ended */
 struct listener {
 	struct MHD_Daemon *daemon;	/* NULL: not used */
 	struct loop_source *source, *timer;
 	int timer_fd;
+	struct visitors visitors;	/* the longest without an answer first */
+	unsigned count;
 };
 
 struct http {
@@ -41,59 +66,239 @@ struct http {
 	struct listener listener[2];
 };
 
+/* ---- visitors ---------------------------------------------------------- */
+
+static time_t now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+/* The library reads the end of the stream and closes. */
+static void visitor_end(struct listener *l, struct visitor *v)
+{
+	if (v->ended)
+		return;
+	shutdown(v->fd, SHUT_RDWR);
+	v->ended = true;
+	l->count--;
+}
+
+static struct visitor *visitor_first(struct listener *l)
+{
+	struct visitor *v;
+
+	TAILQ_FOREACH(v, &l->visitors, link) {
+		if (!v->ended)
+			return v;
+	}
+	return NULL;
+}
+
+static void visitor_add(struct listener *l, struct MHD_Connection *c, void **state)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct visitor *v = calloc(1, sizeof(*v));
+
+	*state = v;
+	if (!v)
+		return;
+	v->fd = info->connect_fd;
+	v->since = now_s();
+	if (l->count == CONNECTIONS)
+		visitor_end(l, visitor_first(l));
+	TAILQ_INSERT_TAIL(&l->visitors, v, link);
+	l->count++;
+}
+
+static void visitor_remove(struct listener *l, struct visitor *v)
+{
+	if (!v)
+		return;
+	l->count -= !v->ended;
+	TAILQ_REMOVE(&l->visitors, v, link);
+	free(v);
+}
+
+static void connection_changed(void *arg, struct MHD_Connection *c, void **state,
+			       enum MHD_ConnectionNotificationCode what)
+{
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+		visitor_add(arg, c, state);
+	else
+		visitor_remove(arg, *state);
+}
+
+static void visitors_look(struct listener *l)
+{
+	time_t now = now_s();
+	struct visitor *v;
+
+	while ((v = visitor_first(l)) && now - v->since >= REQUEST_S)
+		visitor_end(l, v);
+}
+
 /* ---- answers ----------------------------------------------------------- */
 
-/* text from malloc if freed is set; it is taken over. */
-static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, char *text, bool freed,
-			      const char *type)
+static const struct {
+	const char *name, *value;
+} always[] = {
+	{ "X-Content-Type-Options", "nosniff" },
+	{ "Content-Security-Policy",
+	  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+	  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'" },
+	{ "Cross-Origin-Opener-Policy", "same-origin" },
+	{ "Cross-Origin-Resource-Policy", "same-origin" },
+	{ "Referrer-Policy", "no-referrer" },
+	{ "Cache-Control", "no-store" },
+};
+
+/* r->text is taken over. */
+static enum MHD_Result answer(struct MHD_Connection *c, struct http_response *r)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(
-		strlen(text), text, freed ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *m;
 	enum MHD_Result done;
 
-	if (!r) {
-		if (freed)
-			free(text);
+	if (r->text)
+		m = MHD_create_response_from_buffer(strlen(r->text), r->text,
+						    MHD_RESPMEM_MUST_FREE);
+	else
+		m = MHD_create_response_from_buffer(r->size, (void *)(uintptr_t)r->bytes,
+						    MHD_RESPMEM_PERSISTENT);
+	if (!m) {
+		free(r->text);
 		return MHD_NO;
 	}
-	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-	done = MHD_queue_response(c, status, r);
-	MHD_destroy_response(r);
+	MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, r->type);
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
+		MHD_add_response_header(m, always[i].name, always[i].value);
+	if (r->cookie[0])
+		MHD_add_response_header(m, MHD_HTTP_HEADER_SET_COOKIE, r->cookie);
+	if (r->status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(m, MHD_HTTP_HEADER_ALLOW, "GET, HEAD, POST");
+	done = MHD_queue_response(c, r->status, m);
+	MHD_destroy_response(m);
 	return done;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, char *text)
+static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, const char *why)
 {
-	return answer(c, status, text, false, "text/plain");
+	struct http_response r = {
+		.status = status, .type = "text/plain", .bytes = why, .size = strlen(why),
+	};
+
+	return answer(c, &r);
+}
+
+/* ---- requests ---------------------------------------------------------- */
+
+/* used <= HTTP_BODY_MAX, or too_long */
+struct upload {
+	size_t used;
+	bool too_long;
+	char body[];
+};
+
+static const char *header(struct MHD_Connection *c, const char *name)
+{
+	return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+static bool is_method(const char *method, const char *one)
+{
+	return !strcmp(method, one);
+}
+
+/* The first call of a request: its headers are there, its body is not. */
+static enum MHD_Result begin(struct MHD_Connection *c, const char *method, struct upload **out)
+{
+	const char *length = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	bool post = is_method(method, MHD_HTTP_METHOD_POST);
+	struct upload *u;
+
+	/* What is refused here is not read, so the connection ends with it. */
+	if (!post && !is_method(method, MHD_HTTP_METHOD_GET) &&
+	    !is_method(method, MHD_HTTP_METHOD_HEAD))
+		return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET, HEAD and POST only\n");
+	if (length && strtoull(length, NULL, 10) > HTTP_BODY_MAX)
+		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "longer than 16 KiB\n");
+	u = malloc(sizeof(*u) + (post ? HTTP_BODY_MAX : 0));
+	if (!u)
+		return MHD_NO;
+	u->used = 0;
+	u->too_long = false;
+	*out = u;
+	return MHD_YES;
+}
+
+static void body_add(struct upload *u, const char *data, size_t size, bool post)
+{
+	if (!post || size > HTTP_BODY_MAX - u->used)
+		u->too_long = true;
+	if (u->too_long)
+		return;
+	memcpy(u->body + u->used, data, size);
+	u->used += size;
+}
+
+static enum MHD_Result whole(struct http *h, struct MHD_Connection *c, const char *url,
+			     const char *method, const struct upload *u)
+{
+	struct http_request q = {
+		.method = method, .path = url, .body = u->body, .body_size = u->used,
+		.host = header(c, MHD_HTTP_HEADER_HOST),
+		.origin = header(c, MHD_HTTP_HEADER_ORIGIN),
+		.cookie = header(c, MHD_HTTP_HEADER_COOKIE),
+		.csrf = header(c, "X-Tmemd-Csrf"),
+		.type = header(c, MHD_HTTP_HEADER_CONTENT_TYPE),
+	};
+	struct http_response r = { .status = 0 };
+
+	if (u->too_long)
+		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "longer than 16 KiB\n");
+	h->fn(h->arg, &q, &r);
+	if (!r.text && !r.bytes)
+		return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory\n");
+	return answer(c, &r);
 }
 
 static enum MHD_Result request(void *arg, struct MHD_Connection *c, const char *url,
 			       const char *method, const char *version, const char *data,
 			       size_t *size, void **state)
 {
-	static char not_found[] = "no such page\n", no_method[] = "GET and HEAD only\n";
-	static char no_memory[] = "out of memory\n";
-	const struct http *h = arg;
-	const char *type = NULL;
-	char *text;
+	struct upload *u = *state;
 
 	(void)version;
-	(void)data;
-	(void)state;
-	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD)) {
-		/* What it wants to send is not read, so the connection ends here. */
+	if (!u) {
 		*size = 0;
-		return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, no_method);
+		return begin(c, method, (struct upload **)state);
 	}
-	text = h->fn(h->arg, url, &type);
-	if (text)
-		return answer(c, MHD_HTTP_OK, text, true, type);
-	if (type)
-		return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE, no_memory);
-	return refuse(c, MHD_HTTP_NOT_FOUND, not_found);
+	if (*size) {
+		body_add(u, data, *size, is_method(method, MHD_HTTP_METHOD_POST));
+		*size = 0;
+		return MHD_YES;
+	}
+	return whole(arg, c, url, method, u);
+}
+
+static void request_ended(void *arg, struct MHD_Connection *c, void **state,
+			  enum MHD_RequestTerminationCode why)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct visitor *v = info->socket_context;
+	struct listener *l = arg;
+
+	free(*state);
+	*state = NULL;
+	if (!v || why != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		return;
+	v->since = now_s();
+	TAILQ_REMOVE(&l->visitors, v, link);
+	TAILQ_INSERT_TAIL(&l->visitors, v, link);
 }
 
 /* ---- on the loop ------------------------------------------------------- */
@@ -104,7 +309,10 @@ static void listener_run(struct listener *l)
 	MHD_UNSIGNED_LONG_LONG ms;
 
 	MHD_run(l->daemon);
-	if (MHD_get_timeout(l->daemon, &ms) == MHD_YES) {
+	visitors_look(l);
+	if (MHD_get_timeout(l->daemon, &ms) != MHD_YES || ms > LOOK_MS)
+		ms = LOOK_MS;
+	if (!TAILQ_EMPTY(&l->visitors)) {
 		when.it_value.tv_sec = (time_t)(ms / 1000);
 		when.it_value.tv_nsec = (long)(ms % 1000) * 1000000 + 1;
 	}
@@ -147,11 +355,14 @@ static int listener_start(struct listener *l, struct loop *loop, struct http *h,
 	const union MHD_DaemonInfo *info;
 	int err;
 
+	TAILQ_INIT(&l->visitors);
 	l->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, request, h,
 				     MHD_OPTION_LISTEN_SOCKET, fd,
-				     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
-				     MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
+				     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+				     MHD_OPTION_CONNECTION_TIMEOUT, SILENT_S,
 				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
+				     MHD_OPTION_NOTIFY_CONNECTION, connection_changed, l,
+				     MHD_OPTION_NOTIFY_COMPLETED, request_ended, l,
 				     MHD_OPTION_END);
 	if (!l->daemon) {
 		close(fd);

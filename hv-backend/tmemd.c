@@ -32,6 +32,7 @@
 #include "config.h"
 #include "control.h"
 #include "events.h"
+#include "history.h"
 #include "http.h"
 #include "hv.h"
 #include "log.h"
@@ -43,6 +44,7 @@
 #include "size.h"
 #include "tmem.h"
 #include "verbs.h"
+#include "web.h"
 
 #define WORKERS_DEFAULT_MAX	4u
 
@@ -63,6 +65,8 @@ struct daemon {
 	struct hv *hv;
 	struct verbs_host verbs;
 	struct control *control;
+	struct history *history;
+	struct web *web;
 	struct http *http;
 };
 
@@ -368,19 +372,58 @@ static int guests_start(struct daemon *d)
 	return 0;
 }
 
-static char *http_page(void *arg, const char *path, const char **type)
+static char *metrics_page(void *arg)
 {
 	struct daemon *d = arg;
-	struct metrics *m;
-	char *text;
+	struct metrics *m = metrics_collect(d->core, d->hv, d->pressure);
+	char *text = m ? metrics_text(m) : NULL;
 
-	if (strcmp(path, "/metrics"))
-		return NULL;
-	*type = "text/plain; version=0.0.4; charset=utf-8";
-	m = metrics_collect(d->core, d->hv, d->pressure);
-	text = m ? metrics_text(m) : NULL;
 	metrics_free(m);
 	return text;
+}
+
+/* ---- what can be asked and changed, over two sockets --------------------- */
+
+static int verbs_start(struct daemon *d)
+{
+	const struct config *c = &d->config;
+
+	d->verbs = (struct verbs_host){
+		.core = d->core, .hv = d->hv, .events = d->events, .pressure = d->pressure,
+		.group_may_change = c->control_group_may_change,
+		.config_file = c->file[0] ? c->file : NULL,
+		.http_socket = c->http_socket, .http_port = c->http_port,
+	};
+	return 0;
+}
+
+static int web_start(struct daemon *d)
+{
+	struct web_config config = {
+		.verbs = &d->verbs, .dashboard = d->config.dashboard, .metrics = metrics_page,
+		.arg = d,
+	};
+	int err;
+
+	if (!d->config.http)
+		return 0;
+	err = history_create(&d->history, d->loop, d->hv, d->pressure);
+	if (err)
+		return err;
+	config.history = d->history;
+	err = web_create(&d->web, &config);
+	if (err)
+		history_destroy(d->history);
+	d->verbs.web = d->web;
+	return err;
+}
+
+static void web_stop(struct daemon *d)
+{
+	if (!d->web)
+		return;
+	web_destroy(d->web);
+	history_destroy(d->history);
 }
 
 static int http_start(struct daemon *d)
@@ -388,7 +431,7 @@ static int http_start(struct daemon *d)
 	if (!d->config.http)
 		return 0;
 	return http_create(&d->http, d->loop, d->config.http_socket,
-			   (unsigned short)d->config.http_port, http_page, d);
+			   (unsigned short)d->config.http_port, web_answer, d->web);
 }
 
 static void http_stop(struct daemon *d)
@@ -422,11 +465,6 @@ static int control_start(struct daemon *d)
 
 	if (err)
 		return err;
-	d->verbs = (struct verbs_host){
-		.core = d->core, .hv = d->hv, .events = d->events, .pressure = d->pressure,
-		.group_may_change = c->control_group_may_change,
-		.config_file = c->file[0] ? c->file : NULL,
-	};
 	return control_create(&d->control, d->loop, c->control_socket, group, verbs_answer,
 			      &d->verbs);
 }
@@ -450,6 +488,8 @@ static const struct stage {
 	{ "memory policy", pressure_start, pressure_stop },
 	{ "workers", hv_start, hv_stop },
 	{ "guests", guests_start, NULL },
+	{ "verbs", verbs_start, NULL },
+	{ "web", web_start, web_stop },
 	{ "HTTP", http_start, http_stop },
 	{ "control socket", control_start, control_stop },
 };

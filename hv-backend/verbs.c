@@ -30,6 +30,7 @@
 #include "report.h"
 #include "size.h"
 #include "tmemp.h"
+#include "web.h"
 
 #define SHRINK_SLICE	(UINT64_C(64) << 20)	/* bytes given back in one request */
 
@@ -44,6 +45,7 @@ struct call {
 	json_t *answer;
 	const char *guest;
 	struct tmem_client *client;
+	const struct control_peer *peer;
 	int code;
 	char error[256];
 };
@@ -66,6 +68,17 @@ static int fail(struct call *c, enum verb_code code, const char *fmt, ...)
 	va_end(args);
 	c->code = (int)code;
 	return c->code;
+}
+
+/* An argument that is true or false; absent, it is preset. */
+static int flag_read(struct call *c, const char *key, bool preset, bool *value)
+{
+	json_t *flag = json_object_get(c->request, key);
+
+	*value = flag ? json_is_true(flag) : preset;
+	if (flag && !json_is_boolean(flag))
+		return fail(c, VERB_USAGE, "\"%s\" is not true or false", key);
+	return 0;
 }
 
 /* ---- reports ----------------------------------------------------------- */
@@ -143,6 +156,7 @@ static int verb_status(struct call *c)
 	report_set(&c->answer, "host", report_host_summary(c->host->core));
 	report_set(&c->answer, "pressure", report_pressure(&s));
 	report_set(&c->answer, "words", explain_host(&s));
+	report_set(&c->answer, "verdict", explain_verdict(&s, c->host->hv));
 	return 0;
 }
 
@@ -297,18 +311,39 @@ static int verb_version(struct call *c)
 	return 0;
 }
 
-/* ---- changes ----------------------------------------------------------- */
-
-/* An argument that is true or false; absent, it is preset. */
-static int flag_read(struct call *c, const char *key, bool preset, bool *value)
+/*
+ * A token that opens a session of the dashboard, with the rights of the peer at
+ * most.  A session cannot make another: what it can do ends with it.
+ */
+static int verb_dashboard(struct call *c)
 {
-	json_t *flag = json_object_get(c->request, key);
+	struct web_who who = { .uid = c->peer->uid, .pid = c->peer->pid };
+	const char *off = web_dashboard_off(c->host->web);
+	char token[WEB_SECRET];
+	bool read_only;
 
-	*value = flag ? json_is_true(flag) : preset;
-	if (flag && !json_is_boolean(flag))
-		return fail(c, VERB_USAGE, "\"%s\" is not true or false", key);
+	if (off)
+		return fail(c, VERB_FAILED, "dashboard: %s", off);
+	if (c->peer->dashboard)
+		return fail(c, VERB_DENIED, "dashboard: not from within it");
+	if (flag_read(c, "read_only", false, &read_only))
+		return c->code;
+	who.reader = read_only || !verbs_peer_may_change(c->host, c->peer);
+	if (web_token(c->host->web, &who, token))
+		return fail(c, VERB_FAILED, "dashboard: no randomness");
+	log_info("dashboard: uid %u, pid %d: a token for a%s", who.uid, who.pid,
+		 who.reader ? " reader" : "n administrator");
+	report_set(&c->answer, "role", json_string(who.reader ? "reader" : "administrator"));
+	report_set(&c->answer, "path", json_sprintf("/#token=%s", token));
+	report_set(&c->answer, "url", c->host->http_port
+		   ? json_sprintf("http://127.0.0.1:%u/#token=%s", c->host->http_port, token)
+		   : json_null());
+	report_set(&c->answer, "socket", report_text(c->host->http_socket));
+	report_set(&c->answer, "expires_s", json_integer(WEB_TOKEN_S));
 	return 0;
 }
+
+/* ---- changes ----------------------------------------------------------- */
 
 static int set_arguments(struct call *c, struct quota_change *q)
 {
@@ -503,6 +538,7 @@ static const struct verb verbs[] = {
 	{ .name = "freeable", .run = verb_freeable },
 	{ .name = "explain", .arguments = { "guest" }, .run = verb_explain },
 	{ .name = "events", .arguments = { "after" }, .run = verb_events },
+	{ .name = "dashboard", .arguments = { "read_only" }, .run = verb_dashboard },
 };
 
 static const struct verb *verb_find(const char *name)
@@ -593,11 +629,11 @@ static void change_log(const struct call *c, const struct control_peer *peer)
 {
 	char *text = json_dumps(c->request, JSON_COMPACT);
 
-	log_info("control: uid %u, pid %d: %.400s: %s", peer->uid, peer->pid, text ? text : "?",
-		 c->code ? c->error : "done");
+	log_info("%s: uid %u, pid %d: %.400s: %s", peer->dashboard ? "dashboard" : "control",
+		 peer->uid, peer->pid, text ? text : "?", c->code ? c->error : "done");
 	if (!c->code)
-		events_add(c->host->events, EVENT_CHANGE, c->guest, "uid %u: %.180s", peer->uid,
-			   text ? text : "?");
+		events_add(c->host->events, EVENT_CHANGE, c->guest, "uid %u%s: %.180s", peer->uid,
+			   peer->dashboard ? " by the dashboard" : "", text ? text : "?");
 	free(text);
 }
 
@@ -607,9 +643,10 @@ static bool is_dry_run(const struct call *c)
 }
 
 /* Who reaches the socket may look.  Who may change is root, and whom tmemd runs as. */
-static bool peer_may_change(const struct verbs_host *host, const struct control_peer *peer)
+bool verbs_peer_may_change(const struct verbs_host *host, const struct control_peer *peer)
 {
-	return host->group_may_change || peer->uid == 0 || peer->uid == geteuid();
+	return !peer->reader &&
+	       (host->group_may_change || peer->uid == 0 || peer->uid == geteuid());
 }
 
 static void request_run(struct call *c, const struct control_peer *peer)
@@ -619,7 +656,7 @@ static void request_run(struct call *c, const struct control_peer *peer)
 
 	if (!v)
 		return;
-	if (changes && !peer_may_change(c->host, peer))
+	if (changes && !verbs_peer_may_change(c->host, peer))
 		fail(c, VERB_DENIED, "%s: user %u may look, but not change anything", v->name,
 		     peer->uid);
 	else
@@ -648,7 +685,7 @@ static char *answer_text(struct call *c)
 
 char *verbs_answer(void *arg, const struct control_peer *peer, const char *line, size_t length)
 {
-	struct call c = { .host = arg, .answer = json_object() };
+	struct call c = { .host = arg, .peer = peer, .answer = json_object() };
 	json_error_t where;
 	char *text;
 

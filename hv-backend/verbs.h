@@ -24,6 +24,8 @@ enum verb_code {
 	VERB_DENIED = 5,	/* the peer may only look */
 };
 
+struct web;
+
 /* What the verbs act on. */
 struct verbs_host {
 	struct tmem *core;
@@ -32,7 +34,13 @@ struct verbs_host {
 	struct pressure *pressure;
 	bool group_may_change;		/* every peer may; else root and the daemon's user */
 	const char *config_file;	/* for what is to outlast the daemon; NULL: none */
+	struct web *web;		/* NULL: no HTTP */
+	const char *http_socket;	/* where the dashboard is, if there is one */
+	unsigned http_port;		/* 0: not there */
 };
+
+/* Whether it may change anything. */
+bool verbs_peer_may_change(const struct verbs_host *host, const struct control_peer *peer);
 
 /* A control_fn; arg is a struct verbs_host. */
 char *verbs_answer(void *arg, const struct control_peer *peer, const char *line, size_t length);

@@ -74,8 +74,8 @@ s.settimeout(10)
 s.connect(sys.argv[1])
 try:
     s.sendall({"bytes": bytes(range(256)) * 8,
-               "header": b"GET /metrics HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 100000 + b"\r\n\r\n",
-               "length": b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+               "header": b"GET /metrics HTTP/1.1\r\nHost: tmemd\r\nA: " + b"a" * 100000 + b"\r\n\r\n",
+               "length": b"POST /metrics HTTP/1.1\r\nHost: tmemd\r\nContent-Length: -1\r\n\r\n",
                "cut": b"GET /met"}[sys.argv[2]])
     if sys.argv[2] == "cut":
         s.close()
@@ -93,7 +93,7 @@ cp "$work/out" "$work/metrics"
 say "has both guests" grep -q '^tmem_guest_pages{guest="b",kind="persistent"} 0$' "$work/metrics"
 say "metrics over 127.0.0.1" get "http://127.0.0.1:$port/metrics"
 say "has both guests there" grep -q '^tmem_guest_ready{guest="a"} 0$' "$work/out"
-say "other paths are not there" status_is 404 /
+say "other paths are not there" status_is 404 /nothing
 say "nothing can be changed" status_is 405 /metrics -X POST -d x
 for what in bytes header length cut; do
 	say "malformed request: $what" garbage "$what"
@@ -113,7 +113,7 @@ start = time.monotonic()
 s = socket.socket(socket.AF_UNIX)
 s.settimeout(8)
 s.connect(sys.argv[1])
-s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+s.sendall(b"GET /metrics HTTP/1.1\r\nHost: tmemd\r\n\r\n")
 answer = s.recv(4096)
 took = time.monotonic() - start
 print("# answered in %.3f s" % took)

@@ -71,6 +71,14 @@ static json_t *request_flush(const struct settings *s, const char *verb, int arg
 	return request_guest(s, verb, argc, argv);
 }
 
+static json_t *request_dashboard(const struct settings *s, const char *verb, int argc,
+				 char *argv[])
+{
+	(void)argc;
+	(void)argv;
+	return json_pack("{s:s, s:b}", "verb", verb, "read_only", s->read_only);
+}
+
 /* ---- commands ---------------------------------------------------------- */
 
 int answer_show(const struct settings *s, const struct command *c, json_t *answer)
@@ -248,6 +256,8 @@ const struct command commands[] = {
 	  TAKES_LOOKS, request_guest, ask, show_explain, NULL },
 	{ "events", "", "what was decided and why", 0, 0, TAKES_FOLLOW, NULL, events,
 	  show_events, NULL },
+	{ "dashboard", "", "a URL that opens the dashboard, once", 0, 0, TAKES_READ_ONLY,
+	  request_dashboard, ask, show_dashboard, NULL },
 	{ "doctor", "", "what on this host is not as it should be", 0, 0, TAKES_COLUMNS, NULL,
 	  doctor_run, show_doctor, doctor_columns },
 	{ .name = NULL },

@@ -52,6 +52,7 @@ _tmemctl_options() {
 	flush) echo --ephemeral ;;
 	auth) echo --allow --deny ;;
 	doctor) echo --output ;;
+	dashboard) echo --read-only ;;
 	esac
 }
 

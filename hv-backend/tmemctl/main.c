@@ -19,7 +19,7 @@
 enum {
 	FLAG_SOCKET = 256, FLAG_JSON, FLAG_RAW, FLAG_NOHEADINGS, FLAG_WATCH, FLAG_COUNT,
 	FLAG_DRY_RUN, FLAG_ALL, FLAG_LIVE, FLAG_CONFIG, FLAG_EPHEMERAL, FLAG_ALLOW, FLAG_DENY,
-	FLAG_CODEC, FLAG_VALUE,
+	FLAG_CODEC, FLAG_VALUE, FLAG_READ_ONLY,
 };
 
 /* takes: 0 where every command does. */
@@ -51,6 +51,7 @@ static const struct flag {
 	{ "ephemeral", no_argument, FLAG_EPHEMERAL, TAKES_EPHEMERAL },
 	{ "allow", no_argument, FLAG_ALLOW, TAKES_RIGHT },
 	{ "deny", no_argument, FLAG_DENY, TAKES_RIGHT },
+	{ "read-only", no_argument, FLAG_READ_ONLY, TAKES_READ_ONLY },
 	{ "help", no_argument, 'h', 0 },
 	{ "version", no_argument, 'V', 0 },
 };
@@ -84,6 +85,7 @@ static void help(void)
 	       "  --ephemeral                  flush: pages that can be dropped\n"
 	       "  --allow, --deny              auth: may it create the pool\n"
 	       "  --dry-run                    shrink: only say who would lose what\n"
+	       "  --read-only                  dashboard: who opens it may only look\n"
 	       "  -f, --follow                 events: go on as they come\n"
 	       "  --watch SECONDS              look again and again\n"
 	       "  --count N                    but N times only\n"
@@ -160,6 +162,7 @@ static bool *switch_of(int value, struct settings *s)
 	case FLAG_EPHEMERAL: return &s->ephemeral;
 	case FLAG_ALLOW: return &s->allow;
 	case FLAG_DENY: return &s->deny;
+	case FLAG_READ_ONLY: return &s->read_only;
 	}
 	return NULL;
 }

@@ -22,12 +22,14 @@ enum takes {
 	TAKES_VALUES = 1 << 6,		/* --weight, --min, ... --live, --config */
 	TAKES_EPHEMERAL = 1 << 7,
 	TAKES_RIGHT = 1 << 8,		/* --allow, --deny */
+	TAKES_READ_ONLY = 1 << 9,
 };
 
 struct settings {
 	const char *socket;
 	bool json;
 	bool dry_run, follow, all, live, config, ephemeral, allow, deny;
+	bool read_only;
 	unsigned watch;		/* seconds between two looks, 0: one look */
 	unsigned count;		/* looks, 0: no end */
 	uint32_t given;		/* bit i: the option in row i of main.c's table */

@@ -446,3 +446,23 @@ int show_nothing(json_t *answer, const struct table_style *style)
 	(void)style;
 	return 0;
 }
+
+/* The URL alone on its line, to be copied; how it can be reached where there is none. */
+int show_dashboard(json_t *answer, const struct table_style *style)
+{
+	const char *url = json_string_value(json_object_get(answer, "url"));
+	const char *path = json_string_value(json_object_get(answer, "path"));
+	const char *socket = json_string_value(json_object_get(answer, "socket"));
+
+	(void)style;
+	if (url) {
+		puts(url);
+		return 0;
+	}
+	printf("http://127.0.0.1:9810%s\n", path ? path : "");
+	fprintf(stderr, "tmemctl: http-port is not set, so forward a port to the socket:\n"
+		"  ssh -L 9810:%s HOST      or, here\n"
+		"  socat TCP-LISTEN:9810,bind=127.0.0.1,fork UNIX-CONNECT:%s\n",
+		socket ? socket : "", socket ? socket : "");
+	return 0;
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// api.js - the daemon's interface (hv-backend/web.h): login, verbs, history.
+//
+// Owns:    the session: who we are, and the secret that every request shows.
+
+let session = null;
+
+export class Refused extends Error {
+	constructor(answer, status) {
+		super(answer.error ?? `HTTP status ${status}`);
+		this.status = status;
+		this.code = answer.code;
+	}
+}
+
+async function post(path, body) {
+	const headers = { 'Content-Type': 'application/json' };
+	if (session)
+		headers['X-Tmemd-Csrf'] = session.csrf;
+	const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+	const answer = await response.json().catch(() => ({}));
+	if (!response.ok || !answer.ok)
+		throw new Refused(answer, response.status);
+	return answer;
+}
+
+// The token stands behind the '#', which no server and no log ever sees; it is
+// taken out of the address at once.
+export async function login() {
+	const token = new URLSearchParams(location.hash.slice(1)).get('token');
+	history.replaceState(null, '', location.pathname);
+	session = token ? await post('/api/login', { token }) : await post('/api/session', {});
+	return session;
+}
+
+export async function logout() {
+	await post('/api/logout', {});
+	session = null;
+}
+
+export const verb = (name, more = {}) => post('/api/verb', { verb: name, ...more });
+export const past = (span, after) => post('/api/history', { span, after });
