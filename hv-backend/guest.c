@@ -4,8 +4,7 @@
  *
  * The client in the core is made with the guest and kept for its life, so a
  * guest that is not connected has its quotas and counters.  It is taken over if
- * the core already knows the name: then its pages came back from the arena, and
- * the VMM they belong to is not known any more.
+ * the core already knows the name: then its pages came back from the arena.
  */
 #include <errno.h>
 #include <poll.h>
@@ -39,6 +38,7 @@ struct guest {
 	const struct transport_ops *ops;	/* of transport */
 	uint64_t region;
 	struct tmem_client *client;
+	struct keep_guest *kept;
 
 	int listener;
 	struct loop_source *listening;
@@ -108,8 +108,16 @@ static bool pidfd_has_exited(int pidfd)
 	return poll(&p, 1, 0) == 1;
 }
 
-/* The VMM is no longer ours to wait for: all it left goes. */
-static void vmm_forget(struct guest *g)
+static bool holds_persistent(struct guest *g)
+{
+	struct tmem_client_info info;
+
+	tmem_client_info(g->client, &info);
+	return info.kind[TMEM_PERSISTENT].pages > 0;
+}
+
+/* Its exit is no longer heard of here. */
+static void vmm_unwatch(struct guest *g)
 {
 	if (g->watching)
 		loop_remove(g->watching);
@@ -118,7 +126,14 @@ static void vmm_forget(struct guest *g)
 		close(g->pidfd);
 	g->pidfd = -1;
 	g->vmm = 0;
+}
+
+/* The VMM is no longer ours to wait for: all it left goes. */
+static void vmm_forget(struct guest *g)
+{
+	vmm_unwatch(g);
 	session_forget(&g->set.session);
+	keep_vmm_clear(&g->kept->vmm);
 }
 
 static void guest_disconnect(struct guest *g);
@@ -137,9 +152,35 @@ static int vmm_watch(struct guest *g, const struct peer *p)
 {
 	g->vmm = p->pid;
 	g->pidfd = p->pidfd;
+	keep_vmm_note(&g->kept->vmm, p->pid);
 	if (p->pidfd < 0)
 		return 0;
 	return loop_add(g->env.loop, p->pidfd, EPOLLIN, on_vmm_exit, g, &g->watching);
+}
+
+/*
+ * What the process before us knew of the guest.  Its connection is over, so what
+ * goes with one goes; the rest as long as the VMM lives.
+ */
+static int vmm_resume(struct guest *g)
+{
+	struct peer p = { .pid = g->kept->vmm.pid };
+	int err;
+
+	session_end(&g->set.session);
+	p.pidfd = keep_vmm_find(g->env.keep, &g->kept->vmm);
+	if (p.pidfd < 0) {
+		if (holds_persistent(g))
+			log_guest(LOG_LEVEL_INFO, g->name, "VMM process %d exited, pages dropped",
+				  (int)p.pid);
+		vmm_forget(g);
+		return 0;
+	}
+	err = vmm_watch(g, &p);
+	if (!err)
+		log_guest(LOG_LEVEL_INFO, g->name, "VMM process %d lives, pages wait for it",
+			  (int)p.pid);
+	return err;
 }
 
 /* ---- connections ------------------------------------------------------------- */
@@ -217,14 +258,6 @@ static bool socket_is_over(int socket)
 	struct pollfd p = { .fd = socket, .events = POLLRDHUP };
 
 	return poll(&p, 1, 0) == 1;
-}
-
-static bool holds_persistent(struct guest *g)
-{
-	struct tmem_client_info info;
-
-	tmem_client_info(g->client, &info);
-	return info.kind[TMEM_PERSISTENT].pages > 0;
 }
 
 /*
@@ -398,31 +431,31 @@ static int socket_listen(struct guest *g)
 
 /* ---- life ------------------------------------------------------------------------ */
 
-static int client_open(struct guest *g, const struct tmem_quota *quota)
+/* Find the record and the client of g, or make them; *found: the record was there. */
+static int client_open(struct guest *g, const struct tmem_quota *quota, bool *found)
 {
-	int err;
+	int err = keep_guest_get(g->env.keep, g->name, &g->kept, found);
 
+	if (err)
+		return err;
 	g->client = tmem_client_find(g->env.core, g->name);
-	if (!g->client) {
+	if (!g->client)
 		err = tmem_client_create(g->env.core, g->name, &g->client);
-		if (err)
-			return err;
-	}
-	return tmem_client_quota_set(g->client, quota);
+	return err ? err : tmem_client_quota_set(g->client, quota);
 }
 
 static void client_close(struct guest *g)
 {
-	if (!g->client)
-		return;
 	tmem_client_kill(g->client);
 	tmem_client_destroy(g->client);
+	keep_guest_drop(g->kept);
 }
 
 int guest_create(struct guest **out, const struct guest_env *env, const struct hv_guest_config *c,
 		 unsigned queues, struct worker *const worker[])
 {
 	struct guest *g;
+	bool found;
 	int err;
 
 	if (!c->name[0] || strlen(c->name) >= sizeof(g->name))
@@ -439,11 +472,14 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	g->pidfd = -1;
 	strcpy(g->name, c->name);
 	strcpy(g->path, c->socket);
-	err = client_open(g, &c->quota);
+	err = client_open(g, &c->quota, &found);
 	if (err)
 		goto no_client;
-	queue_set_init(&g->set, queues, worker, g->client, env->failed, env->failed_arg);
-	err = kit_ready(g);
+	queue_set_init(&g->set, queues, worker, g->client, g->kept, env->failed, env->failed_arg);
+	if (found)
+		err = vmm_resume(g);
+	if (!err)
+		err = kit_ready(g);
 	if (err)
 		goto no_listener;
 	err = socket_listen(g);
@@ -460,27 +496,43 @@ no_loop:
 	unlink(g->path);
 no_listener:
 	kit_drop(g);
+	vmm_unwatch(g);
 	queue_set_fini(&g->set);
+	/* What the last process left, the next may be able to serve. */
+	if (!found)
+		client_close(g);
 no_client:
-	client_close(g);
 	free(g);
 	return err;
 }
 
-void guest_destroy(struct guest *g)
+/*
+ * Afterwards every ring is stopped and let go of by its worker, and no new one can
+ * come without a listener: nobody is inside a call with the client.
+ */
+static void guest_close(struct guest *g)
 {
 	loop_remove(g->listening);
 	close(g->listener);
 	unlink(g->path);
 	guest_disconnect(g);
-	vmm_forget(g);
 	kit_drop(g);
-	/*
-	 * Every ring is stopped and let go of by its worker, and no new one can come
-	 * without a listener: nobody is inside a call with the client.
-	 */
+}
+
+void guest_destroy(struct guest *g)
+{
+	guest_close(g);
+	vmm_forget(g);
 	queue_set_fini(&g->set);
 	client_close(g);
+	free(g);
+}
+
+void guest_leave(struct guest *g)
+{
+	guest_close(g);
+	vmm_unwatch(g);
+	queue_set_fini(&g->set);
 	free(g);
 }
 
@@ -488,12 +540,12 @@ static enum hv_guest_state guest_state(const struct guest *g)
 {
 	if (!g->conn)
 		return g->pidfd >= 0 ? HV_GUEST_DEPARTED : HV_GUEST_LISTENING;
-	return atomic_load(&g->set.session.open) ? HV_GUEST_READY : HV_GUEST_CONNECTED;
+	return g->kept->session.open ? HV_GUEST_READY : HV_GUEST_CONNECTED;
 }
 
 int guest_drain(struct guest *g, bool drain)
 {
-	if (!g->conn || !atomic_load(&g->set.session.open))
+	if (!g->conn || !g->kept->session.open)
 		return -ENOTCONN;
 	return queue_set_event(&g->set, drain ? TMEMP_EVENT_DRAIN : TMEMP_EVENT_LIMITS);
 }
@@ -508,11 +560,11 @@ void guest_info(struct guest *g, struct hv_guest_info *info)
 		.transport = g->transport,
 		.state = guest_state(g),
 		.vmm_pid = g->vmm,
-		.driver_version = atomic_load(&s->driver_version),
-		.kernel_version = atomic_load(&s->kernel_version),
+		.driver_version = s->kept->driver_version,
+		.kernel_version = s->kept->kernel_version,
 		.queues = queue_set_running(&g->set),
-		.drain = (enum hv_drain)atomic_load(&s->drain_result),
-		.drain_left = atomic_load(&s->drain_left),
+		.drain = (enum hv_drain)s->kept->drain_result,
+		.drain_left = s->kept->drain_left,
 		.requests = atomic_load_explicit(&s->requests, memory_order_relaxed),
 		.bad_requests = atomic_load_explicit(&s->bad_requests, memory_order_relaxed),
 		.connections = g->connections,

@@ -19,6 +19,9 @@
  *          exited.  While it lives, its persistent pages wait for it to come
  *          back; another process that connects meanwhile is turned away as long
  *          as there are such pages, and takes the guest's place otherwise.
+ *          What the process before us left of a guest is taken up: the client by
+ *          its name, the VMM by its number and start (keep.h).  If that has
+ *          exited, its pages go at once.
  *          A VMM whose process cannot be known (it lives in a pid namespace that
  *          we do not see) loses its pages with its connection.
  * Must not: let anything a VMM or guest does end more than this guest's
@@ -36,6 +39,7 @@ struct guest;
 struct guest_env {
 	struct loop *loop;
 	struct tmem *core;
+	struct keep *keep;
 	void (*failed)(void *arg);	/* a queue of some guest has a fault; any thread */
 	void *failed_arg;
 };
@@ -49,6 +53,9 @@ int  guest_create(struct guest **out, const struct guest_env *env, const struct 
 
 /* Disconnect it, drop its pages and its client, remove its socket. */
 void guest_destroy(struct guest *g);
+
+/* The same for the end of the process alone: pages and client stay for the next. */
+void guest_leave(struct guest *g);
 
 const char *guest_name(const struct guest *g);
 

@@ -16,6 +16,7 @@
 
 #include "guest.h"
 #include "hv.h"
+#include "log.h"
 #include "sigbus.h"
 #include "worker.h"
 
@@ -88,6 +89,7 @@ int hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct h
 	h->env = (struct guest_env){
 		.loop = l,
 		.core = core,
+		.keep = c->keep,
 		.failed = bell_ring,
 		.failed_arg = h,
 	};
@@ -113,25 +115,35 @@ no_loop:
 	return err;
 }
 
-static void entry_remove(struct entry **at)
+static void entry_remove(struct entry **at, void (*end)(struct guest *g))
 {
 	struct entry *e = *at;
 
 	*at = e->next;
-	guest_destroy(e->guest);
+	end(e->guest);
 	free(e);
 }
 
-void hv_destroy(struct hv *h)
+static void hv_end(struct hv *h, void (*end)(struct guest *g))
 {
 	if (!h)
 		return;
 	while (h->guests)
-		entry_remove(&h->guests);
+		entry_remove(&h->guests, end);
 	workers_stop(h);
 	loop_remove(h->listening);
 	close(h->bell);
 	free(h);
+}
+
+void hv_destroy(struct hv *h)
+{
+	hv_end(h, guest_destroy);
+}
+
+void hv_leave(struct hv *h)
+{
+	hv_end(h, guest_leave);
 }
 
 /* Where name is linked in, or the end of the list. */
@@ -172,8 +184,46 @@ int hv_guest_remove(struct hv *h, const char *name)
 
 	if (!*at)
 		return -ENOENT;
-	entry_remove(at);
+	entry_remove(at, guest_destroy);
 	return 0;
+}
+
+struct stray_look {
+	struct hv *h;
+	struct tmem_client *stray;
+};
+
+/* Stops at the first client without a guest. */
+static int client_is_stray(struct tmem_client *c, void *arg)
+{
+	struct stray_look *look = arg;
+	struct tmem_client_info info;
+
+	tmem_client_info(c, &info);
+	if (*entry_find(look->h, info.name))
+		return 0;
+	look->stray = c;
+	return 1;
+}
+
+static void stray_drop(struct tmem_client *c)
+{
+	struct tmem_client_info info;
+
+	tmem_client_info(c, &info);
+	log_guest(LOG_LEVEL_WARN, info.name, "not configured any more, %llu pages dropped",
+		  (unsigned long long)(info.kind[TMEM_EPHEMERAL].pages +
+				       info.kind[TMEM_PERSISTENT].pages));
+	tmem_client_destroy(c);
+}
+
+void hv_settle(struct hv *h)
+{
+	struct stray_look look = { .h = h };
+
+	while (tmem_client_each(h->env.core, client_is_stray, &look) > 0)
+		stray_drop(look.stray);
+	keep_settle(h->env.keep);
 }
 
 int hv_guest_drain(struct hv *h, const char *name, bool drain)

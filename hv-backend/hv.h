@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "keep.h"
 #include "latency.h"
 #include "loop.h"
 #include "tmem.h"
@@ -23,12 +24,22 @@ struct hv_config {
 	unsigned workers;	/* worker threads, 1 to 64 */
 	unsigned queues;	/* queues offered to each guest, 1 to 16 */
 	unsigned poll_us;	/* longest spin of a worker before it sleeps; 0: never spin */
+	struct keep *keep;	/* what guests find of themselves, and leave */
 };
 
 int  hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct hv_config *c);
 
-/* Close every guest, stop the workers. */
+/* Close every guest, drop its pages, stop the workers. */
 void hv_destroy(struct hv *h);
+
+/* The same, but pages and clients stay for the next process. */
+void hv_leave(struct hv *h);
+
+/*
+ * All guests have been added: those that the process before us served and nobody
+ * asked for any more are dropped with their pages.
+ */
+void hv_settle(struct hv *h);
 
 enum hv_transport { HV_VHOST_USER, HV_IVSHMEM };
 

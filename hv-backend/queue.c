@@ -335,10 +335,11 @@ unsigned queue_set_running(struct queue_set *set)
 }
 
 void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
-		    struct tmem_client *client, void (*failed)(void *arg), void *arg)
+		    struct tmem_client *client, struct keep_guest *kept,
+		    void (*failed)(void *arg), void *arg)
 {
 	*set = (struct queue_set){ .count = count, .failed = failed, .failed_arg = arg };
-	session_init(&set->session, client);
+	session_init(&set->session, client, &kept->session);
 	for (unsigned i = 0; i < count; i++) {
 		struct queue *q = &set->queue[i];
 

@@ -76,9 +76,13 @@ struct queue_set {
 	void *failed_arg;
 };
 
-/* All zero but for what is given.  worker[i] is the one queue i is bound to. */
+/*
+ * All zero but for what is given.  worker[i] is the one queue i is bound to; kept
+ * outlives the set.
+ */
 void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
-		    struct tmem_client *client, void (*failed)(void *arg), void *arg);
+		    struct tmem_client *client, struct keep_guest *kept,
+		    void (*failed)(void *arg), void *arg);
 
 /* Every queue must be stopped. */
 void queue_set_fini(struct queue_set *set);

@@ -121,9 +121,9 @@ static enum tmemp_status session_check(const struct session *s, const struct tme
 {
 	if (op->op == TMEMP_OP_HELLO)
 		return TMEMP_OK;
-	if (!atomic_load_explicit(&s->open, memory_order_relaxed))
+	if (!atomic_load_explicit(&s->kept->open, memory_order_relaxed))
 		return TMEMP_NEED_HELLO;
-	return op->epoch == s->epoch ? TMEMP_OK : TMEMP_STALE_EPOCH;
+	return op->epoch == s->kept->epoch ? TMEMP_OK : TMEMP_STALE_EPOCH;
 }
 
 /*
@@ -168,8 +168,14 @@ static uint64_t epoch_new(void)
 
 static void drain_note(struct session *s, uint32_t result, uint64_t left)
 {
-	atomic_store(&s->drain_result, result);
-	atomic_store(&s->drain_left, left);
+	atomic_store(&s->kept->drain_result, result);
+	atomic_store(&s->kept->drain_left, left);
+}
+
+static void boot_forget(struct session *s)
+{
+	s->kept->epoch = 0;
+	s->kept->nonce = 0;
 }
 
 static int boot_begin(struct session *s, uint64_t nonce)
@@ -180,9 +186,10 @@ static int boot_begin(struct session *s, uint64_t nonce)
 		return -EIO;
 	session_event_locked(s, 0);
 	tmem_client_flush(s->client);
-	s->nonce = nonce;
-	s->epoch = epoch;
-	s->pending = 0;
+	boot_forget(s);
+	s->kept->nonce = nonce;
+	s->kept->epoch = epoch;
+	s->kept->pending = 0;
 	drain_note(s, TMEMP_DRAIN_NONE, 0);
 	return 0;
 }
@@ -193,19 +200,19 @@ static int exec_hello(struct call *c)
 	const struct tmemp_op *op = &c->op;
 	int err;
 
-	if (op->hello.nonce != s->nonce) {
+	if (op->hello.nonce != s->kept->nonce || !s->kept->epoch) {
 		err = boot_begin(s, op->hello.nonce);
 		if (err)
 			return err;
 	}
-	atomic_store(&s->driver_version, op->hello.driver_version);
-	atomic_store(&s->kernel_version, op->hello.kernel_version);
-	atomic_store(&s->open, true);
+	s->kept->driver_version = op->hello.driver_version;
+	s->kept->kernel_version = op->hello.kernel_version;
+	s->kept->open = 1;
 	c->answer.hello = (struct tmemp_hello_result){
 		.version = htole16(op->hello.version),
 		.max_pools = htole16(TMEMP_MAX_POOLS),
 		.page_size = htole32(TMEMP_PAGE_SIZE),
-		.epoch = htole64(s->epoch),
+		.epoch = htole64(s->kept->epoch),
 		.ops = htole64(TMEMP_OPS_V1),
 	};
 	return 0;
@@ -348,12 +355,12 @@ void session_event_locked(struct session *s, uint64_t events)
 void session_event_raise_locked(struct session *s, uint64_t events)
 {
 	drain_note(s, TMEMP_DRAIN_NONE, 0);
-	s->pending |= events;
+	s->kept->pending |= events;
 	if (!s->parked.ring)
 		return;
-	events = s->pending;
-	s->pending = 0;
-	session_event_locked(s, events);
+	/* In this order: killed in between, we tell it twice rather than never. */
+	session_event_locked(s, s->kept->pending);
+	s->kept->pending = 0;
 }
 
 static void park(struct call *c)
@@ -365,7 +372,7 @@ static void park(struct call *c)
 		.head = c->chain->head,
 		.response = c->response->addr,
 	};
-	if (c->s->pending)
+	if (c->s->kept->pending)
 		session_event_raise_locked(c->s, 0);
 }
 
@@ -406,22 +413,21 @@ enum session_verdict session_serve(struct session *s, struct session_worker *w, 
 	return SESSION_DONE;
 }
 
-void session_init(struct session *s, struct tmem_client *client)
+void session_init(struct session *s, struct tmem_client *client, struct keep_session *kept)
 {
-	*s = (struct session){ .client = client };
+	*s = (struct session){ .client = client, .kept = kept };
 }
 
 void session_end(struct session *s)
 {
-	atomic_store(&s->open, false);
-	atomic_store(&s->driver_version, 0);
-	atomic_store(&s->kernel_version, 0);
+	s->kept->open = 0;
+	s->kept->driver_version = 0;
+	s->kept->kernel_version = 0;
 	tmem_client_flush_ephemeral(s->client);
 }
 
 void session_forget(struct session *s)
 {
 	tmem_client_flush(s->client);
-	s->nonce = 0;
-	s->epoch = 0;
+	boot_forget(s);
 }

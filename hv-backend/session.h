@@ -14,8 +14,10 @@
  * written with all of them held and may be read with any one, so a request sees
  * one state from its check to its reply without a lock of its own.
  *
- *   open                implies  nonce != 0
- *   nonce != 0          equals   epoch != 0
+ * What the next process of ours needs is in the state file (keep.h) and nowhere
+ * else; those fields are (all) too.
+ *
+ *   kept->open          implies  kept->epoch != 0
  *   parked.ring != NULL implies  that ring runs and has the head fetched
  */
 #ifndef HV_SESSION_H
@@ -25,6 +27,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "keep.h"
 #include "latency.h"
 #include "ring.h"
 #include "tmem.h"
@@ -44,13 +47,8 @@ struct session_parked {
 
 struct session {
 	struct tmem_client *client;	/* constant */
-	uint64_t nonce, epoch;		/* (all) survive a connection; 0: no boot known */
+	struct keep_session *kept;	/* constant */
 	struct session_parked parked;	/* (all) */
-	uint64_t pending;		/* (all) TMEMP_EVENT_* for the next that is parked */
-	_Atomic uint32_t drain_result;	/* (all) TMEMP_DRAIN_* of the last drain asked for */
-	_Atomic uint64_t drain_left;	/* (all) pages the guest still needs from us */
-	_Atomic bool open;		/* (all) HELLO done on this connection */
-	_Atomic uint32_t driver_version, kernel_version;
 	_Atomic uint64_t requests;	/* served or parked, since the guest was added */
 	_Atomic uint64_t bad_requests;	/* answered with a TMEMP_BAD_* status */
 };
@@ -60,7 +58,8 @@ enum session_verdict {
 	SESSION_BARRIER,	/* nothing done yet: take all locks and serve it then */
 };
 
-void session_init(struct session *s, struct tmem_client *client);
+/* kept: zeroes, or what the process before us left. */
+void session_init(struct session *s, struct tmem_client *client, struct keep_session *kept);
 
 /*
  * Serve the chain just fetched from r.  The lock of r's queue is held; alone

@@ -2,8 +2,8 @@
 /*
  * tmemd.c - the daemon's life: start in stages, run the loop, stop in reverse.
  *
- * Owns:    process-wide things: the run directory and its lock, the arena's
- *          descriptor, signals.
+ * Owns:    process-wide things: the run directory and its lock, what outlives the
+ *          process (estate.h), signals.
  * How:     each stage has a start and a stop; what started is stopped in reverse
  *          order, after a signal as after a stage that failed.  The control
  *          socket comes last: whoever reaches it finds everything there.
@@ -22,15 +22,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "control.h"
+#include "estate.h"
 #include "events.h"
 #include "history.h"
 #include "http.h"
@@ -54,7 +54,7 @@ struct daemon {
 	struct config config;
 	int run_dir_fd;
 	bool run_dir_made;
-	int arena_fd;
+	struct estate estate;
 	int signal_fd;
 	struct loop *loop;
 	struct loop_source *signal_source;
@@ -94,30 +94,21 @@ static int path_error(const char *path)
 	return err;
 }
 
-/* One tmemd at a time: lock fd, or close it and return -errno. */
-static int exclusive_lock(int fd, const char *path)
-{
-	int err;
-
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	err = errno == EWOULDBLOCK ? -EBUSY : -errno;
-	log_error("%s: %s", path, err == -EBUSY ? "another tmemd uses it" : strerror(-err));
-	close(fd);
-	return err;
-}
-
 /* The lock is on the directory itself, so that nothing is left when it goes. */
 static int run_dir_start(struct daemon *d)
 {
 	const char *dir = d->config.run_dir;
+	int err;
 
 	if (mkdir(dir, 0755) == 0)
 		d->run_dir_made = true;
 	d->run_dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->run_dir_fd < 0)
 		return path_error(dir);
-	return exclusive_lock(d->run_dir_fd, dir);
+	err = estate_lock(d->run_dir_fd, dir);
+	if (err)
+		close(d->run_dir_fd);
+	return err;
 }
 
 static void run_dir_stop(struct daemon *d)
@@ -127,70 +118,63 @@ static void run_dir_stop(struct daemon *d)
 	close(d->run_dir_fd);
 }
 
-static int arena_file_open(const char *path)
+static int estate_start(struct daemon *d)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int err = fd < 0 ? path_error(path) : exclusive_lock(fd, path);
-
-	return err ? err : fd;
+	return estate_open(&d->estate, d->config.arena_file);
 }
 
-static int arena_start(struct daemon *d)
+static void estate_stop(struct daemon *d)
 {
-	if (d->config.arena_file[0])
-		d->arena_fd = arena_file_open(d->config.arena_file);
-	else
-		d->arena_fd = memfd_create("tmemd-arena", MFD_CLOEXEC);
-	if (d->arena_fd == -1)
-		return -errno;
-	return d->arena_fd < 0 ? d->arena_fd : 0;
+	estate_close(&d->estate);
 }
 
-static void arena_stop(struct daemon *d)
+static uint64_t now_ns(void)
 {
-	close(d->arena_fd);
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/*
- * The arena is emptied at start.  A file that holds something else, named by
- * mistake, must not be: only what the core takes for an arena is.
- */
-static int arena_file_check(const struct daemon *d, struct tmem_config config)
+static int count_client(struct tmem_client *c, void *arg)
 {
-	struct tmem *core;
-	struct stat st;
-	int err;
+	struct tmem_client_info info;
+	uint64_t *pages = arg;
 
-	if (fstat(d->arena_fd, &st))
-		return -errno;
-	if (!st.st_size)
-		return 0;
-	config.rebuild = true;
-	err = tmem_create(&core, &config);
-	if (!err)
-		tmem_destroy(core);
-	else if (err == -EPROTO)
-		log_error("%s: not an arena of this version, left as it is", d->config.arena_file);
-	return err;
+	tmem_client_info(c, &info);
+	*pages += info.kind[TMEM_EPHEMERAL].pages + info.kind[TMEM_PERSISTENT].pages;
+	return 0;
+}
+
+static void found_log(const struct daemon *d, uint64_t ns)
+{
+	uint64_t pages = 0;
+
+	tmem_client_each(d->core, count_client, &pages);
+	log_info("%s: %llu pages found, index rebuilt in %llu.%03llu ms", d->estate.name,
+		 (unsigned long long)pages, (unsigned long long)ns / 1000000,
+		 (unsigned long long)ns / 1000 % 1000);
 }
 
 static int core_start(struct daemon *d)
 {
 	const struct config *c = &d->config;
 	struct tmem_config config = {
-		.arena_fd = d->arena_fd,
+		.arena_fd = d->estate.arena,
 		.arena_max = c->arena,
+		.rebuild = d->estate.found,
 		.zbud_two = c->zbud_two,
 		.dedup = c->dedup,
 		.lock_memory = c->lock_memory,
 	};
 	struct tmem_limits limits;
-	int err = arena_file_check(d, config);
+	uint64_t start = now_ns();
+	int err = tmem_create(&d->core, &config);
 
-	if (!err)
-		err = tmem_create(&d->core, &config);
 	if (err)
 		return err;
+	if (d->estate.found)
+		found_log(d, now_ns() - start);
 	tmem_limits_get(d->core, &limits);
 	limits.persistent_max = c->persistent_max;
 	err = tmem_limits_set(d->core, &limits);
@@ -339,6 +323,7 @@ static int hv_start(struct daemon *d)
 		.workers = d->config.workers ? d->config.workers : workers_default(),
 		.queues = d->config.queues,
 		.poll_us = d->config.poll_us,
+		.keep = d->estate.keep,
 	};
 
 	d->config.workers = config.workers;
@@ -347,7 +332,10 @@ static int hv_start(struct daemon *d)
 
 static void hv_stop(struct daemon *d)
 {
-	hv_destroy(d->hv);
+	if (d->estate.outlives)
+		hv_leave(d->hv);
+	else
+		hv_destroy(d->hv);
 }
 
 /* Guests end with the data plane. */
@@ -369,6 +357,7 @@ static int guests_start(struct daemon *d)
 			return err;
 		}
 	}
+	hv_settle(d->hv);
 	return 0;
 }
 
@@ -481,7 +470,7 @@ static const struct stage {
 } stages[] = {
 	{ "descriptors", descriptors_start, NULL },
 	{ "run directory", run_dir_start, run_dir_stop },
-	{ "arena", arena_start, arena_stop },
+	{ "arena", estate_start, estate_stop },
 	{ "core", core_start, core_stop },
 	{ "event loop", loop_start, loop_stop_stage },
 	{ "signals", signals_start, signals_stop },

@@ -62,39 +62,71 @@ static void super_write(struct tmem *t)
 {
 	struct tmem_super *s = t->super;
 
-	s->version = TMEM_VERSION_ARENA;
+	s->version = TMEM_ARENA_VERSION;
 	s->frame_shift = t->arena.frame_shift;
 	s->chunk_shift = t->arena.chunk_shift;
 	s->two = t->two;
 	s->seed = tmem_os_random();
-	s->magic = TMEM_MAGIC;
+	__atomic_store_n(&s->magic, TMEM_MAGIC, __ATOMIC_RELEASE);
 	atomic_store_explicit(&s->head.kind, TMEM_FRAME_SUPER, memory_order_release);
 }
 
-/* Read the superblock of an existing arena through a mapping of its own. */
-static int super_read(struct tmem *t, int fd, uint64_t *size)
+/* The superblock of an existing arena, copied through a mapping of its own; all 0: none. */
+static int super_peek(int fd, struct tmem_super *s)
 {
 	int64_t bytes = tmem_os_size(fd);
-	struct tmem_super *s;
 	void *p;
 	int err;
 
-	if (bytes < 0)
-		return (int)bytes;
-	if ((uint64_t)bytes < TMEM_PAGE_SIZE)
-		return -EPROTO;
+	memset(s, 0, sizeof(*s));
+	if (bytes < (int64_t)TMEM_PAGE_SIZE)
+		return bytes < 0 ? (int)bytes : 0;
 	err = tmem_os_map(fd, TMEM_PAGE_SIZE, &p);
 	if (err)
 		return err;
-	s = p;
-	if (s->magic != TMEM_MAGIC || s->version != TMEM_VERSION_ARENA || !geometry_known(s))
-		err = -EPROTO;
-	else
-		geometry(t, s->frame_shift, s->chunk_shift, s->two);
+	memcpy(s, p, sizeof(*s));
 	tmem_os_unmap(p, TMEM_PAGE_SIZE);
+	return 0;
+}
+
+/* Nothing but perhaps the superblock was ever written: its making was interrupted. */
+static bool is_unwritten(int fd)
+{
+	uint64_t start, end;
+
+	return !tmem_os_size(fd) || (tmem_os_size(fd) >= (int64_t)TMEM_PAGE_SIZE &&
+				     tmem_os_data(fd, 1u << TMEM_FRAME_SHIFT, &start, &end));
+}
+
+int tmem_arena_probe(int fd, uint32_t *version)
+{
+	struct tmem_super s;
+	int err = super_peek(fd, &s);
+
+	if (err)
+		return err;
+	if (version)
+		*version = s.version;
+	if (s.magic != TMEM_MAGIC)
+		return !s.magic && is_unwritten(fd) ? TMEM_ARENA_EMPTY : TMEM_ARENA_FOREIGN;
+	return s.version == TMEM_ARENA_VERSION && geometry_known(&s) ? TMEM_ARENA_READABLE :
+								       TMEM_ARENA_OTHER;
+}
+
+static int super_read(struct tmem *t, int fd, uint64_t *size)
+{
+	int64_t bytes = tmem_os_size(fd);
+	struct tmem_super s;
+	int err = super_peek(fd, &s);
+
+	if (bytes < 0 || err)
+		return err ? err : (int)bytes;
+	if (s.magic != TMEM_MAGIC || s.version != TMEM_ARENA_VERSION || !geometry_known(&s))
+		return -EPROTO;
+	geometry(t, s.frame_shift, s.chunk_shift, s.two);
 	if ((uint64_t)bytes > *size)
 		*size = (uint64_t)bytes;
-	return err;
+	return 0;
 }
 
 int tmem_arena_open(struct tmem *t, const struct tmem_config *config)

@@ -66,6 +66,18 @@ struct tmem_config {
  */
 int tmem_create(struct tmem **out, const struct tmem_config *config);
 
+enum tmem_arena_state {
+	TMEM_ARENA_EMPTY,	/* an empty file, or one whose making was not finished */
+	TMEM_ARENA_READABLE,	/* may be rebuilt from */
+	TMEM_ARENA_OTHER,	/* an arena of another format version */
+	TMEM_ARENA_FOREIGN,	/* something else */
+};
+
+#define TMEM_ARENA_VERSION	2u	/* of the format that this core writes and reads */
+
+/* What fd holds; *version (may be NULL) receives the format's. -errno of fstat or pread. */
+int tmem_arena_probe(int fd, uint32_t *version);
+
 /*
  * Free the index and unmap the arena; the arena's contents stay as they are.
  * No other call may be running or follow.

@@ -178,7 +178,6 @@ struct tmem_permit_record {
 static_assert(sizeof(struct tmem_permit_record) == 32, "arena layout");
 
 #define TMEM_MAGIC	0x30616e6572416d54ull	/* "TmArena0" */
-#define TMEM_VERSION_ARENA	2u
 
 struct tmem_super {
 	struct tmem_frame_head head;

@@ -73,10 +73,10 @@ static int wait_until_ready(struct daemon *d)
 	return -ETIMEDOUT;
 }
 
-int daemon_start(struct daemon *d, const char *program, const char *const args[])
+int daemon_again(struct daemon *d, const char *program, const char *const args[])
 {
 	const char *argv[ARGS_MAX + 4] = { program, "--run-dir", d->dir };
-	char log[DAEMON_PATH_MAX];
+	char path[DAEMON_PATH_MAX];
 	pid_t parent = getpid();
 	int r;
 
@@ -85,16 +85,27 @@ int daemon_start(struct daemon *d, const char *program, const char *const args[]
 			return -E2BIG;
 		argv[i + 3] = args[i];
 	}
-	strcpy(d->dir, "/tmp/tmemd-XXXXXX");
-	if (!mkdtemp(d->dir))
-		return -errno;
-	daemon_path(d, "log", log);
+	unlink(daemon_path(d, "control.sock", path));
+	daemon_path(d, "log", path);
 	d->pid = fork();
 	if (d->pid < 0)
 		return -errno;
 	if (d->pid == 0)
-		child_run(program, (char *const *)argv, log, parent);
+		child_run(program, (char *const *)argv, path, parent);
 	r = wait_until_ready(d);
+	if (r)
+		daemon_end(d);
+	return r;
+}
+
+int daemon_start(struct daemon *d, const char *program, const char *const args[])
+{
+	int r;
+
+	strcpy(d->dir, "/tmp/tmemd-XXXXXX");
+	if (!mkdtemp(d->dir))
+		return -errno;
+	r = daemon_again(d, program, args);
 	if (r) {
 		char *text = daemon_log(d);
 
@@ -103,6 +114,13 @@ int daemon_start(struct daemon *d, const char *program, const char *const args[]
 		daemon_stop(d);
 	}
 	return r;
+}
+
+void daemon_kill(struct daemon *d)
+{
+	kill(d->pid, SIGKILL);
+	waitpid(d->pid, NULL, 0);
+	d->pid = 0;
 }
 
 static void dir_remove(const struct daemon *d)
@@ -118,7 +136,7 @@ static void dir_remove(const struct daemon *d)
 	rmdir(d->dir);
 }
 
-int daemon_stop(struct daemon *d)
+int daemon_end(struct daemon *d)
 {
 	int status = 0;
 
@@ -130,8 +148,15 @@ int daemon_stop(struct daemon *d)
 		waitpid(d->pid, &status, 0);
 		d->pid = 0;
 	}
-	dir_remove(d);
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int daemon_stop(struct daemon *d)
+{
+	int status = daemon_end(d);
+
+	dir_remove(d);
+	return status;
 }
 
 char *daemon_log(const struct daemon *d)

@@ -26,6 +26,15 @@ struct daemon {
  */
 int daemon_start(struct daemon *d, const char *program, const char *const args[]);
 
+/* SIGKILL and wait; the directory stays. */
+void daemon_kill(struct daemon *d);
+
+/* Run again in the directory of one that was killed or has ended. */
+int daemon_again(struct daemon *d, const char *program, const char *const args[]);
+
+/* SIGTERM and wait; the directory stays.  The exit status, as daemon_stop(). */
+int daemon_end(struct daemon *d);
+
 /* SIGTERM, wait, remove the directory.  The exit status, 128 + signal if killed. */
 int daemon_stop(struct daemon *d);
 

@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "estate.h"
 #include "hv.h"
 #include "log.h"
 #include "loop.h"
@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct verbs_host host;
 static struct loop *loop;
+static struct estate estate;
 static struct sensors *sensors;
 static char dir[] = "/tmp/tmem-fuzz-XXXXXX";
 static char sockets[2][64];
@@ -40,23 +41,25 @@ static void host_stop(void)
 	events_destroy(host.events);
 	sensors_close(sensors);
 	tmem_destroy(host.core);
+	estate_close(&estate);
 	loop_destroy(loop);
 	rmdir(dir);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct tmem_config core = {
-		.arena_fd = memfd_create("fuzz", MFD_CLOEXEC), .arena_max = 16 << 20,
-	};
+	struct tmem_config core = { .arena_max = 16 << 20 };
 	const struct policy_config policy = { .total = 16 << 20, .persistent_max = 12 << 20 };
-	const struct hv_config hv = { .workers = 1, .queues = 1 };
+	struct hv_config hv = { .workers = 1, .queues = 1 };
 
 	(void)argc;
 	(void)argv;
 	log_level_set(LOG_LEVEL_ERROR);
 	require(mkdtemp(dir) != NULL);
 	require(!loop_create(&loop));
+	require(!estate_open(&estate, ""));
+	core.arena_fd = estate.arena;
+	hv.keep = estate.keep;
 	require(!tmem_create(&host.core, &core));
 	require(!sensors_open(&sensors, "") && !events_create(&host.events));
 	require(!pressure_create(&host.pressure, loop, host.core, sensors, host.events, &policy));

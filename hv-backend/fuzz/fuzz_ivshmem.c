@@ -47,6 +47,7 @@ struct host {
 	struct loop *loop;
 	int stop;			/* eventfd: ends one turn of the loop */
 	struct loop_source *stopping;
+	struct keep_guest kept;
 	struct queue_set set;
 	struct ivshmem *v;
 	struct ivshmem_region *region;
@@ -148,7 +149,7 @@ static void step_epoch(struct host *h)
 	uint64_t off = 2u * word(h);
 
 	if (off + sizeof(uint64_t) <= h->region->used)
-		memcpy(h->mem + off, &h->set.session.epoch, sizeof(uint64_t));
+		memcpy(h->mem + off, &h->set.session.kept->epoch, sizeof(uint64_t));
 }
 
 static void step_available(struct host *h)
@@ -238,7 +239,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	h->in = data;
 	h->end = data + size;
-	queue_set_init(&h->set, QUEUES, worker, h->client, on_fault, NULL);
+	memset(&h->kept, 0, sizeof(h->kept));
+	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, on_fault, NULL);
 	converse(h);
 	require(queue_set_running(&h->set) == 0);
 	require(h->set.mem.count == 0);

@@ -41,6 +41,7 @@ struct host {
 	struct session_worker worker;
 	int fd;
 	uint8_t *mem;
+	struct keep_guest kept;
 	struct queue_set set;
 	const uint8_t *in, *end;
 };
@@ -125,7 +126,7 @@ static void step_epoch(struct host *h)
 	unsigned off = word(h);
 
 	if (off <= BYTES - sizeof(uint64_t))
-		memcpy(h->mem + off, &h->set.session.epoch, sizeof(uint64_t));
+		memcpy(h->mem + off, &h->set.session.kept->epoch, sizeof(uint64_t));
 }
 
 static void step_available(struct host *h)
@@ -186,7 +187,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(h->mem, 0, BYTES);
 	h->in = data;
 	h->end = data + size;
-	queue_set_init(&h->set, QUEUES, none, h->client, on_fault, NULL);
+	memset(&h->kept, 0, sizeof(h->kept));
+	queue_set_init(&h->set, QUEUES, none, h->client, &h->kept, on_fault, NULL);
 	require(queue_set_memory(&h->set, map_anew, h) == 0);
 	features = byte(h);
 	for (unsigned i = 0; i < QUEUES; i++)

@@ -31,6 +31,7 @@ struct host {
 	struct tmem_client *client;
 	struct worker *worker;
 	int kind[4];			/* what pieces may carry */
+	struct keep_guest kept;
 	struct queue_set set;
 };
 
@@ -146,7 +147,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct worker *const worker[QUEUES] = { h->worker, h->worker };
 	int before = lowest_free_fd();
 
-	queue_set_init(&h->set, QUEUES, worker, h->client, on_fault, NULL);
+	memset(&h->kept, 0, sizeof(h->kept));
+	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, on_fault, NULL);
 	converse(h, data, size);
 	require(queue_set_running(&h->set) == 0);
 	require(h->set.mem.count == 0);

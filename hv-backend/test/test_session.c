@@ -29,6 +29,7 @@ struct fixture {
 	struct tmem_client *client;
 	struct session_worker worker;
 	struct rig rig;
+	struct keep_guest kept;
 	struct queue_set set;
 	struct rig_ring ring[QUEUES];
 	uint64_t epoch;
@@ -57,7 +58,8 @@ static int setup(void **state)
 	assert_int_equal(tmem_ctx_create(f.core, &f.worker.ctx), 0);
 	rig_open(&f.rig);
 	f.faults = 0;
-	queue_set_init(&f.set, QUEUES, none, f.client, on_fault, &f.faults);
+	memset(&f.kept, 0, sizeof(f.kept));
+	queue_set_init(&f.set, QUEUES, none, f.client, &f.kept, on_fault, &f.faults);
 	assert_int_equal(queue_set_memory(&f.set, rig_map, &f.rig), 0);
 	for (unsigned i = 0; i < QUEUES; i++) {
 		f.ring[i] = rig_ring(&f.rig, i);

@@ -16,9 +16,9 @@
 #include <cmocka.h>
 
 #include <jansson.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "estate.h"
 #include "hv.h"
 #include "log.h"
 #include "tmem.h"
@@ -28,7 +28,7 @@
 
 struct fixture {
 	char dir[32], sockets[2][64];
-	int arena_fd;
+	struct estate estate;
 	struct loop *loop;
 	struct tmem_ctx *ctx;
 	struct sensors *sensors;
@@ -52,7 +52,7 @@ static void guest_add(struct fixture *f, unsigned i, const char *name)
 
 static int setup(void **state)
 {
-	const struct hv_config hv = { .workers = 1, .queues = 2, .poll_us = 0 };
+	struct hv_config hv = { .workers = 1, .queues = 2, .poll_us = 0 };
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct tmem_config core = { .arena_max = ARENA };
 	const struct policy_config policy = { .total = ARENA, .persistent_max = ARENA };
@@ -60,7 +60,9 @@ static int setup(void **state)
 	log_level_set(LOG_LEVEL_ERROR);
 	strcpy(f->dir, "/tmp/tmem-verbs-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
-	f->arena_fd = core.arena_fd = memfd_create("test", MFD_CLOEXEC);
+	assert_int_equal(estate_open(&f->estate, ""), 0);
+	core.arena_fd = f->estate.arena;
+	hv.keep = f->estate.keep;
 	assert_int_equal(loop_create(&f->loop), 0);
 	assert_int_equal(tmem_create(&f->host.core, &core), 0);
 	assert_int_equal(tmem_ctx_create(f->host.core, &f->ctx), 0);
@@ -86,7 +88,7 @@ static int teardown(void **state)
 	tmem_ctx_destroy(f->ctx);
 	tmem_destroy(f->host.core);
 	loop_destroy(f->loop);
-	close(f->arena_fd);
+	estate_close(&f->estate);
 	assert_int_equal(rmdir(f->dir), 0);
 	free(f);
 	return 0;
