@@ -55,6 +55,7 @@ static const struct field daemon_fields[] = {
 	{ "control-group", KIND_TEXT, FIELD(struct config, control_group), 0, 64, NULL },
 	{ "control-group-may", KIND_CHOICE, FIELD(struct config, control_group_may_change), 0, 0,
 	  rights },
+	{ "guest-group", KIND_TEXT, FIELD(struct config, guest_group), 0, 64, NULL },
 	{ "arena", KIND_SIZE, FIELD(struct config, arena), 1 << 20, UINT64_C(1) << 46, NULL },
 	{ "arena-file", KIND_TEXT, FIELD(struct config, arena_file), 0, CONFIG_PATH_MAX, NULL },
 	{ "persistent-max", KIND_SIZE, FIELD(struct config, persistent_max), 0, UINT64_C(1) << 46,
@@ -98,6 +99,7 @@ static const struct field guest_fields[] = {
 	[GUEST_TRANSPORT] = { "transport", KIND_CHOICE, FIELD(struct config_guest, transport), 0, 0,
 			      transports },
 	{ "region", KIND_SIZE, FIELD(struct config_guest, region), 0, UINT64_C(1) << 40, NULL },
+	{ "domain", KIND_TEXT, FIELD(struct config_guest, domain), 0, HV_DOMAIN_MAX, NULL },
 	{ .name = NULL },
 };
 
@@ -105,6 +107,7 @@ const struct config_option config_options[] = {
 	{ "run-dir", "DIR", "sockets live here (/run/tmemd)" },
 	{ "control-group", "GROUP", "may use tmemctl (the daemon's own group)" },
 	{ "control-group-may", "look|change", "what its members may (look)" },
+	{ "guest-group", "GROUP", "owns the guests' sockets (the daemon's own group)" },
 	{ "arena", "SIZE", "most memory for guests' pages (1G)" },
 	{ "arena-file", "PATH", "keep them in this file (default: anonymous memory)" },
 	{ "persistent-max", "SIZE", "most of the arena for persistent pages (3/4 of it)" },
@@ -553,8 +556,7 @@ void config_free(struct config *c)
 	c->guest_count = 0;
 }
 
-/* RUN_DIR/NAME.sock, which must fit a socket address. */
-static int socket_path(const struct config *c, const char *name, char out[CONFIG_SOCKET_MAX],
+int config_socket_path(const struct config *c, const char *name, char out[CONFIG_SOCKET_MAX],
 		       struct config_error *e)
 {
 	int n = snprintf(out, CONFIG_SOCKET_MAX, "%s/%s.sock", c->run_dir, name);
@@ -606,10 +608,10 @@ static int policy_finish(struct config *c, struct config_error *e)
 
 int config_finish(struct config *c, struct config_error *e)
 {
-	int err = socket_path(c, "control", c->control_socket, e);
+	int err = config_socket_path(c, "control", c->control_socket, e);
 
 	if (!err)
-		err = socket_path(c, "http", c->http_socket, e);
+		err = config_socket_path(c, "http", c->http_socket, e);
 	if (err)
 		return err;
 	if (c->persistent_max == TMEM_NO_LIMIT)
@@ -625,7 +627,7 @@ int config_finish(struct config *c, struct config_error *e)
 	for (size_t i = 0; i < c->guest_count; i++) {
 		struct config_guest *g = &c->guests[i];
 
-		err = g->socket[0] ? 0 : socket_path(c, g->name, g->socket, e);
+		err = g->socket[0] ? 0 : config_socket_path(c, g->name, g->socket, e);
 		if (!err)
 			err = socket_is_free(c, i, e);
 		if (err)

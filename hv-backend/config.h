@@ -28,6 +28,7 @@ struct config_guest {
 	char socket[CONFIG_SOCKET_MAX];	/* after config_finish never empty */
 	enum hv_transport transport;
 	uint64_t region;		/* bytes of the shared region, 0: default */
+	char domain[HV_DOMAIN_MAX];	/* UUID of the virtual machine; "": any */
 	struct tmem_quota quota;
 };
 
@@ -41,6 +42,7 @@ struct config {
 	bool     dashboard;				/* beside the metrics */
 	char     control_group[64];			/* owns that socket; "": the daemon's own */
 	bool     control_group_may_change;		/* not only look */
+	char     guest_group[64];			/* owns the guests' sockets; "": likewise */
 	char     arena_file[CONFIG_PATH_MAX];		/* "": anonymous memory */
 	uint64_t arena;					/* bytes */
 	uint64_t persistent_max;			/* bytes, <= arena */
@@ -76,6 +78,10 @@ void config_free(struct config *c);
  */
 int config_read(struct config *c, const char *file, struct config_error *e);
 int config_read_stream(struct config *c, FILE *stream, const char *file, struct config_error *e);
+
+/* RUN_DIR/NAME.sock, which must fit a socket address.  -EINVAL. */
+int config_socket_path(const struct config *c, const char *name, char out[CONFIG_SOCKET_MAX],
+		       struct config_error *e);
 
 /* Set one option of [tmemd].  -EINVAL. */
 int config_set(struct config *c, const char *name, const char *value, struct config_error *e);

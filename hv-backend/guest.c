@@ -37,6 +37,8 @@ struct guest {
 	enum hv_transport transport;
 	const struct transport_ops *ops;	/* of transport */
 	uint64_t region;
+	char domain[HV_DOMAIN_MAX];	/* "": any */
+	bool added;
 	struct tmem_client *client;
 	struct keep_guest *kept;
 
@@ -401,7 +403,14 @@ static int stale_remove(const struct sockaddr_un *a)
 	return unlink(a->sun_path) < 0 ? -errno : 0;
 }
 
-/* The mode is set before anybody can connect, which is from listen() on. */
+static int socket_give(const struct guest *g)
+{
+	gid_t group = g->env.socket_group;
+
+	return (group && chown(g->path, (uid_t)-1, group)) || chmod(g->path, 0660) ? -errno : 0;
+}
+
+/* Whose it is is set before anybody can connect, which is from listen() on. */
 static int socket_listen(struct guest *g)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -419,8 +428,10 @@ static int socket_listen(struct guest *g)
 		close(s);
 		return err;
 	}
-	if (chmod(g->path, 0660) < 0 || listen(s, 8) < 0) {
+	err = socket_give(g);
+	if (!err && listen(s, 8) < 0)
 		err = -errno;
+	if (err) {
 		close(s);
 		unlink(g->path);
 		return err;
@@ -460,6 +471,8 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 
 	if (!c->name[0] || strlen(c->name) >= sizeof(g->name))
 		return -EINVAL;
+	if (c->domain && strlen(c->domain) >= sizeof(g->domain))
+		return -EINVAL;
 	if (strlen(c->socket) >= sizeof(g->path))
 		return -ENAMETOOLONG;
 	g = calloc(1, sizeof(*g));
@@ -472,6 +485,8 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	g->pidfd = -1;
 	strcpy(g->name, c->name);
 	strcpy(g->path, c->socket);
+	strcpy(g->domain, c->domain ? c->domain : "");
+	g->added = c->added;
 	err = client_open(g, &c->quota, &found);
 	if (err)
 		goto no_client;
@@ -557,7 +572,10 @@ void guest_info(struct guest *g, struct hv_guest_info *info)
 	*info = (struct hv_guest_info){
 		.name = g->name,
 		.socket = g->path,
+		.domain = g->domain,
+		.added = g->added,
 		.transport = g->transport,
+		.region = g->region,
 		.state = guest_state(g),
 		.vmm_pid = g->vmm,
 		.driver_version = s->kept->driver_version,

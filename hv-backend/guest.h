@@ -42,6 +42,7 @@ struct guest_env {
 	struct keep *keep;
 	void (*failed)(void *arg);	/* a queue of some guest has a fault; any thread */
 	void *failed_arg;
+	gid_t socket_group;		/* 0: whatever a socket is made with */
 };
 
 /*

@@ -92,6 +92,7 @@ int hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct h
 		.keep = c->keep,
 		.failed = bell_ring,
 		.failed_arg = h,
+		.socket_group = c->guest_group,
 	};
 	h->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = h->bell < 0 ? -errno : sigbus_init();
@@ -249,7 +250,7 @@ int hv_guest_each(struct hv *h, int (*fn)(const struct hv_guest_info *info, void
 
 void hv_info(struct hv *h, struct hv_info *info)
 {
-	*info = (struct hv_info){ .workers = h->config.workers };
+	*info = (struct hv_info){ .workers = h->config.workers, .queues = h->config.queues };
 	for (unsigned i = 0; i < h->config.workers; i++) {
 		struct worker_info w;
 

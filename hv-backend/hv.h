@@ -25,6 +25,7 @@ struct hv_config {
 	unsigned queues;	/* queues offered to each guest, 1 to 16 */
 	unsigned poll_us;	/* longest spin of a worker before it sleeps; 0: never spin */
 	struct keep *keep;	/* what guests find of themselves, and leave */
+	gid_t    guest_group;	/* owns the guests' sockets; 0: whatever they are made with */
 };
 
 int  hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct hv_config *c);
@@ -43,12 +44,16 @@ void hv_settle(struct hv *h);
 
 enum hv_transport { HV_VHOST_USER, HV_IVSHMEM };
 
+#define HV_DOMAIN_MAX	37u	/* a UUID in text, with its NUL */
+
 struct hv_guest_config {
 	const char *name;		/* also the client's name in the core */
 	const char *socket;		/* path of the socket to listen on */
 	enum hv_transport transport;
 	uint64_t region;		/* bytes of the shared region; 0: default; HV_IVSHMEM only */
 	struct tmem_quota quota;
+	const char *domain;		/* UUID of the virtual machine it is for; NULL: any */
+	bool added;			/* at run time, by no configuration */
 };
 
 /* -EEXIST: name in use; or what bind said.  The socket file is made mode 0660. */
@@ -79,7 +84,10 @@ enum hv_guest_state {
 
 struct hv_guest_info {
 	const char *name, *socket;
+	const char *domain;		/* "": any */
+	bool     added;			/* at run time, by no configuration */
 	enum hv_transport transport;
+	uint64_t region;		/* as it was asked for */
 	enum hv_guest_state state;
 	pid_t    vmm_pid;		/* 0: none */
 	uint32_t driver_version;	/* from HELLO: major << 16 | minor << 8 | patch; 0 before */
@@ -98,7 +106,7 @@ struct hv_guest_info {
 int  hv_guest_each(struct hv *h, int (*fn)(const struct hv_guest_info *info, void *arg), void *arg);
 
 struct hv_info {
-	unsigned workers;
+	unsigned workers, queues;
 	uint64_t worker_spin_ns, worker_busy_ns;	/* all workers, since start */
 	struct latency_reading latency;			/* likewise */
 };

@@ -21,6 +21,7 @@
 struct target {
 	char name[TMEM_NAME_MAX];
 	struct tmem_client *client;
+	bool added;
 	struct tmem_quota quota;
 };
 
@@ -82,8 +83,6 @@ static int settings_read(struct change *ch, json_t *values)
 	json_t *value;
 	int err;
 
-	if (!json_object_size(values))
-		return refuse(ch->e, "set: no \"values\" are given");
 	json_object_foreach(values, key, value) {
 		if (ch->count == SETTINGS_MAX)
 			return refuse(ch->e, "set: too many \"values\" are given");
@@ -109,6 +108,15 @@ static int quota_apply(struct change *ch, struct tmem_quota *q)
 	return err ? err : config_quota_check(q, ch->e);
 }
 
+int quota_values_apply(struct tmem_quota *q, json_t *values, struct config_error *e)
+{
+	struct change ch = { .e = e };
+	int err = json_is_object(values) ? settings_read(&ch, values)
+					 : refuse(e, "the \"values\" are not an object");
+
+	return err ? err : quota_apply(&ch, q);
+}
+
 static int target_add(const struct hv_guest_info *g, void *arg)
 {
 	struct change *ch = arg;
@@ -128,6 +136,7 @@ static int target_add(const struct hv_guest_info *g, void *arg)
 	}
 	ch->target_count++;
 	t->client = g->client;
+	t->added = g->added;
 	snprintf(t->name, sizeof(t->name), "%s", g->name);
 	if (quota_apply(ch, &t->quota))
 		return -EINVAL;
@@ -147,13 +156,17 @@ static bool changes_min(const struct change *ch)
 static int file_change(const struct change *ch, const struct quota_change *q)
 {
 	const char **names = calloc(ch->target_count + 1, sizeof(*names));
-	int err;
+	int err = 0;
 
 	if (!names)
 		return refuse(ch->e, "out of memory");
-	for (size_t i = 0; i < ch->target_count; i++)
+	for (size_t i = 0; i < ch->target_count && !err; i++) {
 		names[i] = ch->targets[i].name;
-	err = config_edit_file(q->file, names, ch->target_count, ch->settings, ch->count,
+		if (ch->targets[i].added)
+			err = refuse(ch->e, "guest %s stands in no configuration file", names[i]);
+	}
+	if (!err)
+		err = config_edit_file(q->file, names, ch->target_count, ch->settings, ch->count,
 			       q->arena, ch->e);
 	free(names);
 	return err;
@@ -191,7 +204,8 @@ int quota_change(struct hv *hv, const struct quota_change *q, json_t **changed,
 		 struct config_error *e)
 {
 	struct change ch = { .guest = q->guest, .e = e };
-	int err = settings_read(&ch, q->values);
+	int err = json_object_size(q->values) ? settings_read(&ch, q->values)
+					      : refuse(e, "set: no \"values\" are given");
 
 	if (!err)
 		err = hv_guest_each(hv, target_add, &ch);

@@ -24,6 +24,12 @@ struct quota_change {
 };
 
 /*
+ * Apply values, as above, to a quota and check the result.  -EINVAL with the reason
+ * in e; q has some of the values then.
+ */
+int quota_values_apply(struct tmem_quota *q, json_t *values, struct config_error *e);
+
+/*
  * -EINVAL: the values will not do; or what made the change fail.  e has the
  * reason.  *changed receives [{"guest", "quota"}] or NULL without memory.
  */

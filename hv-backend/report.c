@@ -239,6 +239,8 @@ static void set_connection(json_t **o, const struct hv_guest_info *g)
 	report_set(o, "vmm_pid", g->vmm_pid ? json_integer(g->vmm_pid) : json_null());
 	report_set(o, "driver_version", version(g->driver_version));
 	report_set(o, "kernel_version", version(g->kernel_version));
+	report_set(o, "domain", g->domain[0] ? report_text(g->domain) : json_null());
+	report_set(o, "added", json_boolean(g->added));
 	set_integer(o, "queues", g->queues);
 	set_integer(o, "requests", g->requests);
 	set_integer(o, "bad_requests", g->bad_requests);

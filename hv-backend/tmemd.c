@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "added.h"
 #include "config.h"
 #include "control.h"
 #include "estate.h"
@@ -309,6 +310,22 @@ static void pressure_stop(struct daemon *d)
 	sensors_close(d->sensors);
 }
 
+/* The number of the option's group; "" leaves *group.  -ENOENT: there is none. */
+static int group_find(const char *option, const char *name, gid_t *group)
+{
+	struct group *g;
+
+	if (!name[0])
+		return 0;
+	g = getgrnam(name);
+	if (!g) {
+		log_error("%s: there is no group %s", option, name);
+		return -ENOENT;
+	}
+	*group = g->gr_gid;
+	return 0;
+}
+
 static unsigned workers_default(void)
 {
 	cpu_set_t set;
@@ -325,9 +342,11 @@ static int hv_start(struct daemon *d)
 		.poll_us = d->config.poll_us,
 		.keep = d->estate.keep,
 	};
+	int err;
 
 	d->config.workers = config.workers;
-	return hv_create(&d->hv, d->loop, d->core, &config);
+	err = group_find("guest-group", d->config.guest_group, &config.guest_group);
+	return err ? err : hv_create(&d->hv, d->loop, d->core, &config);
 }
 
 static void hv_stop(struct daemon *d)
@@ -341,6 +360,10 @@ static void hv_stop(struct daemon *d)
 /* Guests end with the data plane. */
 static int guests_start(struct daemon *d)
 {
+	const struct added_host added = {
+		.hv = d->hv, .run_dir = d->config.run_dir, .arena = d->config.arena,
+	};
+
 	for (size_t i = 0; i < d->config.guest_count; i++) {
 		const struct config_guest *g = &d->config.guests[i];
 		struct hv_guest_config config = {
@@ -349,6 +372,7 @@ static int guests_start(struct daemon *d)
 			.transport = g->transport,
 			.region = g->region,
 			.quota = g->quota,
+			.domain = g->domain,
 		};
 		int err = hv_guest_add(d->hv, &config);
 
@@ -357,6 +381,7 @@ static int guests_start(struct daemon *d)
 			return err;
 		}
 	}
+	added_load(&added);
 	hv_settle(d->hv);
 	return 0;
 }
@@ -380,6 +405,7 @@ static int verbs_start(struct daemon *d)
 	d->verbs = (struct verbs_host){
 		.core = d->core, .hv = d->hv, .events = d->events, .pressure = d->pressure,
 		.group_may_change = c->control_group_may_change,
+		.run_dir = c->run_dir,
 		.config_file = c->file[0] ? c->file : NULL,
 		.http_socket = c->http_socket, .http_port = c->http_port,
 	};
@@ -429,28 +455,11 @@ static void http_stop(struct daemon *d)
 		http_destroy(d->http);
 }
 
-/* -ENOENT: there is no such group. */
-static int control_group_find(const char *name, gid_t *group)
-{
-	struct group *g;
-
-	*group = CONTROL_OWN_GROUP;
-	if (!name[0])
-		return 0;
-	g = getgrnam(name);
-	if (!g) {
-		log_error("control-group: there is no group %s", name);
-		return -ENOENT;
-	}
-	*group = g->gr_gid;
-	return 0;
-}
-
 static int control_start(struct daemon *d)
 {
 	const struct config *c = &d->config;
-	gid_t group;
-	int err = control_group_find(c->control_group, &group);
+	gid_t group = CONTROL_OWN_GROUP;
+	int err = group_find("control-group", c->control_group, &group);
 
 	if (err)
 		return err;

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "added.h"
 #include "config.h"
 #include "events.h"
 #include "explain.h"
@@ -52,9 +53,10 @@ struct call {
 
 struct verb {
 	const char *name;
-	const char *arguments[5];	/* keys beside "verb"; the rest is NULL */
+	const char *arguments[6];	/* keys beside "verb"; the rest is NULL */
 	bool guest_required;
 	bool changes;
+	bool root_only;			/* whatever the group may */
 	int (*run)(struct call *c);	/* 0, or what fail() returned */
 };
 
@@ -383,6 +385,96 @@ static int verb_set(struct call *c)
 	return 0;
 }
 
+/* ---- guests that come and go -------------------------------------------- */
+
+static int added_host(struct call *c, struct added_host *h)
+{
+	struct pressure_status s;
+
+	if (!c->host->run_dir)
+		return fail(c, VERB_FAILED, "this daemon has no directory for sockets");
+	pressure_status(c->host->pressure, &s);
+	*h = (struct added_host){
+		.hv = c->host->hv, .run_dir = c->host->run_dir, .arena = s.config.total,
+	};
+	return 0;
+}
+
+/* A text argument; absent, it is NULL. */
+static int text_read(struct call *c, const char *key, const char **text)
+{
+	json_t *value = json_object_get(c->request, key);
+
+	*text = json_string_value(value);
+	return value && !*text ? fail(c, VERB_USAGE, "\"%s\" is not a text", key) : 0;
+}
+
+static int wish_read(struct call *c, struct added_wish *w)
+{
+	json_t *region = json_object_get(c->request, "region");
+	const char *transport;
+	uint8_t uuid[16];
+
+	if (text_read(c, "name", &w->name) || text_read(c, "domain", &w->domain) ||
+	    text_read(c, "transport", &transport))
+		return c->code;
+	if (!w->name)
+		return fail(c, VERB_USAGE, "add: no \"name\" is given");
+	if (w->domain && (strlen(w->domain) >= HV_DOMAIN_MAX || !added_uuid_read(w->domain, uuid)))
+		return fail(c, VERB_USAGE, "add: \"domain\" is not a UUID");
+	if (transport && added_transport(transport, &w->transport))
+		return fail(c, VERB_USAGE, "add: \"%.40s\" is not a transport", transport);
+	if (region && (!json_is_integer(region) || json_integer_value(region) < 0 ||
+		       json_integer_value(region) > INT64_C(1) << 40))
+		return fail(c, VERB_USAGE, "add: \"region\" is not a number of bytes up to 1T");
+	w->region = (uint64_t)json_integer_value(region);
+	w->values = json_object_get(c->request, "values");
+	w->shared_pools = json_object_get(c->request, "shared_pools");
+	return 0;
+}
+
+static json_t *added_report(const struct added_host *h, const struct added_wish *w)
+{
+	char path[CONFIG_PATH_MAX + TMEM_NAME_MAX + 8];
+	struct hv_info info;
+
+	hv_info(h->hv, &info);
+	snprintf(path, sizeof(path), "%s/%s.sock", h->run_dir, w->name);
+	return json_pack("{s:s, s:o, s:i}", "name", w->name, "socket", report_text(path), "vectors",
+			 info.queues + 1);
+}
+
+static int verb_add(struct call *c)
+{
+	struct added_wish w = { .transport = HV_IVSHMEM };
+	struct added_host h;
+	struct config_error e;
+	int err;
+
+	if (wish_read(c, &w) || added_host(c, &h))
+		return c->code;
+	err = added_admit(&h, &w, &e);
+	if (err)
+		return fail(c, err == -EINVAL ? VERB_USAGE : VERB_FAILED, "%.250s", e.text);
+	report_set(&c->answer, "guest", added_report(&h, &w));
+	return 0;
+}
+
+static int verb_remove(struct call *c)
+{
+	struct added_host h;
+	struct config_error e;
+	bool force;
+
+	if (flag_read(c, "force", false, &force) || added_host(c, &h))
+		return c->code;
+	if (added_remove(&h, c->guest, force, &e))
+		return fail(c, VERB_FAILED, "%.250s", e.text);
+	return 0;
+}
+
+/* ---- what is done to a guest --------------------------------------------- */
+
 static int verb_freeze(struct call *c)
 {
 	tmem_client_freeze(c->client, true);
@@ -413,25 +505,6 @@ static int verb_resume(struct call *c)
 	return drain_ask(c, false);
 }
 
-/* 32 hexadecimal digits, with '-' anywhere between them. */
-static bool uuid_read(const char *text, uint8_t uuid[16])
-{
-	unsigned digits = 0;
-
-	for (; *text; text++) {
-		static const char hex[] = "0123456789abcdef";
-		const char *digit = strchr(hex, *text | 0x20);
-
-		if (*text == '-')
-			continue;
-		if (!digit || digits == 32)
-			return false;
-		uuid[digits / 2] = (uint8_t)(uuid[digits / 2] << 4 | (digit - hex));
-		digits++;
-	}
-	return digits == 32;
-}
-
 static int verb_auth(struct call *c)
 {
 	const char *text = json_string_value(json_object_get(c->request, "uuid"));
@@ -439,7 +512,7 @@ static int verb_auth(struct call *c)
 	bool allow;
 	int err;
 
-	if (!text || !uuid_read(text, uuid))
+	if (!text || !added_uuid_read(text, uuid))
 		return fail(c, VERB_USAGE, "auth: \"uuid\" is not 32 hexadecimal digits");
 	if (!json_object_get(c->request, "allow"))
 		return fail(c, VERB_USAGE, "auth: no \"allow\" is given");
@@ -521,6 +594,10 @@ static const struct verb verbs[] = {
 	{ .name = "version", .run = verb_version },
 	{ .name = "set", .arguments = { "guest", "all", "values", "live", "config" },
 	  .changes = true, .run = verb_set },
+	{ .name = "add", .arguments = { "name", "domain", "transport", "region", "values",
+	  "shared_pools" }, .changes = true, .root_only = true, .run = verb_add },
+	{ .name = "remove", .arguments = { "guest", "force" }, .guest_required = true,
+	  .changes = true, .root_only = true, .run = verb_remove },
 	{ .name = "auth", .arguments = { "guest", "uuid", "allow" }, .guest_required = true,
 	  .changes = true, .run = verb_auth },
 	{ .name = "freeze", .arguments = { "guest" }, .guest_required = true, .changes = true,
@@ -642,11 +719,21 @@ static bool is_dry_run(const struct call *c)
 	return json_is_true(json_object_get(c->request, "dry_run"));
 }
 
+static bool peer_is_ours(const struct control_peer *peer)
+{
+	return peer->uid == 0 || peer->uid == geteuid();
+}
+
 /* Who reaches the socket may look.  Who may change is root, and whom tmemd runs as. */
 bool verbs_peer_may_change(const struct verbs_host *host, const struct control_peer *peer)
 {
-	return !peer->reader &&
-	       (host->group_may_change || peer->uid == 0 || peer->uid == geteuid());
+	return !peer->reader && (host->group_may_change || peer_is_ours(peer));
+}
+
+static bool may_run(const struct verbs_host *host, const struct verb *v,
+		    const struct control_peer *peer)
+{
+	return verbs_peer_may_change(host, peer) && (!v->root_only || peer_is_ours(peer));
 }
 
 static void request_run(struct call *c, const struct control_peer *peer)
@@ -656,7 +743,7 @@ static void request_run(struct call *c, const struct control_peer *peer)
 
 	if (!v)
 		return;
-	if (changes && !verbs_peer_may_change(c->host, peer))
+	if (changes && !may_run(c->host, v, peer))
 		fail(c, VERB_DENIED, "%s: user %u may look, but not change anything", v->name,
 		     peer->uid);
 	else

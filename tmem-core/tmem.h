@@ -143,6 +143,9 @@ void tmem_client_freeze(struct tmem_client *c, bool frozen);
 /* Allow or deny a shared pool's UUID; a live pool stays.  -ENOMEM. */
 int tmem_client_authorise(struct tmem_client *c, const uint8_t uuid[16], bool allow);
 
+/* Deny all UUIDs; live pools stay. */
+void tmem_client_permits_drop(struct tmem_client *c);
+
 /* Drop all ephemeral pages of private pools; returns pages dropped. */
 uint64_t tmem_client_flush_ephemeral(struct tmem_client *c);
 

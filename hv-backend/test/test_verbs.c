@@ -278,7 +278,7 @@ static void keys_are_stable(void **state)
 	assert_keys(json_object_get(list, "host"), HOST);
 	assert_keys(stats, "ok guests host schema_version");
 	assert_keys(guest_of(stats, 0), GUEST_HEAD "transport socket vmm_pid driver_version "
-		    "kernel_version queues requests bad_requests kicks interrupts drain drain_left "
+		    "kernel_version domain added queues requests bad_requests kicks interrupts drain drain_left "
 		    "last_failure "
 		    "quota pools evicted_frames ephemeral persistent");
 	assert_keys(json_object_get(guest_of(stats, 0), "quota"),

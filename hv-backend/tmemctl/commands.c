@@ -50,6 +50,32 @@ static json_t *request_set(const struct settings *s, const char *verb, int argc,
 	return request;
 }
 
+/* Added to whatever there is no guest of yet: the daemon checks the rest. */
+static json_t *request_add(const struct settings *s, const char *verb, int argc, char *argv[])
+{
+	json_t *request = json_pack("{s:s, s:s, s:O}", "verb", verb, "name", argv[0], "values",
+				    s->values);
+	uint64_t region;
+
+	(void)argc;
+	if (s->region && (size_parse(s->region, &region) || region > INT64_MAX)) {
+		complain(EXIT_USAGE, "add: \"%s\" is not a size", s->region);
+		json_decref(request);
+		return NULL;
+	}
+	if (s->region)
+		json_object_set_new(request, "region", json_integer((json_int_t)region));
+	if (s->transport)
+		json_object_set_new(request, "transport", json_string(s->transport));
+	return request;
+}
+
+static json_t *request_remove(const struct settings *s, const char *verb, int argc, char *argv[])
+{
+	(void)argc;
+	return json_pack("{s:s, s:s, s:b}", "verb", verb, "guest", argv[0], "force", s->force);
+}
+
 static json_t *request_auth(const struct settings *s, const char *verb, int argc, char *argv[])
 {
 	(void)argc;
@@ -110,7 +136,7 @@ static int ask_once(const struct settings *s, const struct command *c, int argc,
 }
 
 /* Once, or again and again until something fails. */
-static int ask(const struct settings *s, const struct command *c, int argc, char *argv[])
+int ask(const struct settings *s, const struct command *c, int argc, char *argv[])
 {
 	bool terminal = isatty(STDOUT_FILENO);
 	unsigned looks = 0;
@@ -235,8 +261,16 @@ const struct command commands[] = {
 	  show_version, NULL },
 	{ "set", "GUEST|--all", "change quotas: --weight, --min, --max, --persistent-max,\n"
 	  "                               --codec; in force, or --config: in the file", 0, 1,
-	  TAKES_ALL | TAKES_VALUES | TAKES_COLUMNS, request_set, ask, show_changed,
-	  quota_columns },
+	  TAKES_ALL | TAKES_VALUES | TAKES_PLACE | TAKES_COLUMNS | TAKES_CONNECT, request_set,
+	  set_run, show_changed, quota_columns },
+	{ "add", "GUEST", "serve one more: --transport, --region, and as set", 1, 1,
+	  TAKES_GUEST | TAKES_VALUES, request_add, ask, show_added, NULL },
+	{ "remove", "GUEST", "serve one that was added no more", 1, 1, TAKES_FORCE,
+	  request_remove, ask, show_nothing, NULL },
+	{ "attach", "DOMAIN", "give a libvirt domain its device", 1, 1,
+	  TAKES_PLACE | TAKES_PRINT_XML | TAKES_CONNECT, NULL, libvirt_run, NULL, NULL },
+	{ "detach", "DOMAIN", "drain it and take its device away", 1, 1,
+	  TAKES_PLACE | TAKES_FORCE | TAKES_CONNECT, NULL, libvirt_run, NULL, NULL },
 	{ "freeze", "GUEST", "refuse its puts", 1, 1, 0, request_guest, ask, show_nothing, NULL },
 	{ "thaw", "GUEST", "take its puts again", 1, 1, 0, request_guest, ask, show_nothing,
 	  NULL },

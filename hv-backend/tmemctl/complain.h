@@ -16,7 +16,7 @@ enum exit_code {
 	EXIT_PARTLY,
 };
 
-/* Print "tmemctl: ..." and return code. */
+/* Print "PROGRAM: ..." and return code. */
 int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -33,7 +33,8 @@ _tmemctl_command() {
 		word=${COMP_WORDS[i]}
 		case $word in
 		--socket | -o | --output | --watch | --count | --weight | --min | --max | --persistent-max | \
-			--codec | --codec-ephemeral | --codec-persistent) i=$((i + 1)) ;;
+			--codec | --codec-ephemeral | --codec-persistent | --transport | --region | \
+			--connect) i=$((i + 1)) ;;
 		-*) ;;
 		*) echo "$word"; return ;;
 		esac
@@ -46,7 +47,12 @@ _tmemctl_options() {
 	list | pools | freeable | top) echo --watch --count --output ;;
 	status | stats | explain) echo --watch --count ;;
 	set) echo --all --live --config --weight --min --max --persistent-max --codec \
-		--codec-ephemeral --codec-persistent --output ;;
+		--codec-ephemeral --codec-persistent --output --connect ;;
+	add) echo --transport --region --weight --min --max --persistent-max --codec \
+		--codec-ephemeral --codec-persistent ;;
+	remove) echo --force ;;
+	attach) echo --live --config --print-xml --connect ;;
+	detach) echo --live --config --force --connect ;;
 	shrink) echo --dry-run ;;
 	events) echo --follow ;;
 	flush) echo --ephemeral ;;
@@ -62,15 +68,17 @@ _tmemctl() {
 	case $before in
 	--socket) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
 	--codec*) words='lzo lz4 zstd' ;;
+	--transport) words='ivshmem vhost-user' ;;
 	--max | --persistent-max) words=none ;;
-	--watch | --count | --weight | --min) ;;
+	--watch | --count | --weight | --min | --region | --connect) ;;
 	-o | --output) words=$(_tmemctl_columns "$command" "$word") ;;
 	*)
 		case $word:$command in
 		-*) words=$(_tmemctl_options "$command") ;;
 		*:) words=$(_tmemctl_commands) ;;
-		*:stats | *:pools | *:set | *:freeze | *:thaw | *:drain | *:resume | *:flush | *:explain | *:auth)
+		*:stats | *:pools | *:set | *:freeze | *:thaw | *:drain | *:resume | *:flush | *:explain | *:auth | *:remove)
 			words=$(_tmemctl_guests) ;;
+		*:attach | *:detach) words=$(virsh list --all --name 2>/dev/null) ;;
 		esac
 		;;
 	esac

@@ -19,7 +19,8 @@
 enum {
 	FLAG_SOCKET = 256, FLAG_JSON, FLAG_RAW, FLAG_NOHEADINGS, FLAG_WATCH, FLAG_COUNT,
 	FLAG_DRY_RUN, FLAG_ALL, FLAG_LIVE, FLAG_CONFIG, FLAG_EPHEMERAL, FLAG_ALLOW, FLAG_DENY,
-	FLAG_CODEC, FLAG_VALUE, FLAG_READ_ONLY,
+	FLAG_CODEC, FLAG_VALUE, FLAG_TRANSPORT, FLAG_REGION, FLAG_FORCE, FLAG_PRINT_XML,
+	FLAG_CONNECT, FLAG_READ_ONLY,
 };
 
 /* takes: 0 where every command does. */
@@ -39,8 +40,8 @@ static const struct flag {
 	{ "dry-run", no_argument, FLAG_DRY_RUN, TAKES_DRY_RUN },
 	{ "follow", no_argument, 'f', TAKES_FOLLOW },
 	{ "all", no_argument, FLAG_ALL, TAKES_ALL },
-	{ "live", no_argument, FLAG_LIVE, TAKES_VALUES },
-	{ "config", no_argument, FLAG_CONFIG, TAKES_VALUES },
+	{ "live", no_argument, FLAG_LIVE, TAKES_PLACE },
+	{ "config", no_argument, FLAG_CONFIG, TAKES_PLACE },
 	{ "weight", required_argument, FLAG_VALUE, TAKES_VALUES },
 	{ "min", required_argument, FLAG_VALUE, TAKES_VALUES },
 	{ "max", required_argument, FLAG_VALUE, TAKES_VALUES },
@@ -52,13 +53,18 @@ static const struct flag {
 	{ "allow", no_argument, FLAG_ALLOW, TAKES_RIGHT },
 	{ "deny", no_argument, FLAG_DENY, TAKES_RIGHT },
 	{ "read-only", no_argument, FLAG_READ_ONLY, TAKES_READ_ONLY },
+	{ "transport", required_argument, FLAG_TRANSPORT, TAKES_GUEST },
+	{ "region", required_argument, FLAG_REGION, TAKES_GUEST },
+	{ "force", no_argument, FLAG_FORCE, TAKES_FORCE },
+	{ "print-xml", no_argument, FLAG_PRINT_XML, TAKES_PRINT_XML },
+	{ "connect", required_argument, FLAG_CONNECT, TAKES_CONNECT },
 	{ "help", no_argument, 'h', 0 },
 	{ "version", no_argument, 'V', 0 },
 };
 
 #define FLAG_ROWS	(sizeof(flag_rows) / sizeof(flag_rows[0]))
 
-_Static_assert(FLAG_ROWS <= 32, "struct settings has no bit for an option");
+_Static_assert(FLAG_ROWS <= 64, "struct settings has no bit for an option");
 
 static void help(void)
 {
@@ -80,8 +86,14 @@ static void help(void)
 	       "  --all                        set: of every guest\n"
 	       "  --weight N, --min SIZE, --max SIZE, --persistent-max SIZE, --codec CODEC,\n"
 	       "  --codec-ephemeral CODEC, --codec-persistent CODEC\n"
-	       "                               set: what; a limit may be none\n"
-	       "  --live, --config             set: what is in force; the configuration file\n"
+	       "                               set, add: what; a limit may be none\n"
+	       "  --live, --config             set: what is in force; the configuration file, or\n"
+	       "                               the domain's; attach, detach: now; at its start\n"
+	       "  --transport TRANSPORT, --region SIZE\n"
+	       "                               add: what its VMM speaks (ivshmem)\n"
+	       "  --force                      remove, detach: though pages are lost\n"
+	       "  --print-xml                  attach: only show the device\n"
+	       "  --connect URI                attach, detach, set --config: of libvirt\n"
 	       "  --ephemeral                  flush: pages that can be dropped\n"
 	       "  --allow, --deny              auth: may it create the pool\n"
 	       "  --dry-run                    shrink: only say who would lose what\n"
@@ -138,6 +150,15 @@ static int argument_apply(const struct flag *f, struct settings *s)
 		return number_parse(f->name, optarg, &s->watch);
 	case FLAG_COUNT:
 		return number_parse(f->name, optarg, &s->count);
+	case FLAG_TRANSPORT:
+		s->transport = optarg;
+		break;
+	case FLAG_REGION:
+		s->region = optarg;
+		break;
+	case FLAG_CONNECT:
+		s->connect = optarg;
+		break;
 	case FLAG_VALUE:
 		return value_add(s, f->name);
 	case FLAG_CODEC:
@@ -163,6 +184,8 @@ static bool *switch_of(int value, struct settings *s)
 	case FLAG_ALLOW: return &s->allow;
 	case FLAG_DENY: return &s->deny;
 	case FLAG_READ_ONLY: return &s->read_only;
+	case FLAG_FORCE: return &s->force;
+	case FLAG_PRINT_XML: return &s->print_xml;
 	}
 	return NULL;
 }
@@ -171,7 +194,7 @@ static int flag_apply(const struct flag *f, struct settings *s)
 {
 	bool *on = switch_of(f->value, s);
 
-	s->given |= 1u << (f - flag_rows);
+	s->given |= UINT64_C(1) << (f - flag_rows);
 	if (on)
 		*on = true;
 	else if (f->value == 'h')
@@ -224,7 +247,7 @@ static int flags_parse(int argc, char *argv[], struct settings *s)
 static int flags_check(const struct settings *s, const struct command *c)
 {
 	for (size_t i = 0; i < FLAG_ROWS; i++) {
-		if (s->given & 1u << i && flag_rows[i].takes & ~c->takes)
+		if (s->given & UINT64_C(1) << i && flag_rows[i].takes & ~c->takes)
 			return complain(EXIT_USAGE, "%s: takes no --%s", c->name,
 					flag_rows[i].name);
 	}

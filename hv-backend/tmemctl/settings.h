@@ -19,20 +19,27 @@ enum takes {
 	TAKES_DRY_RUN = 1 << 3,
 	TAKES_FOLLOW = 1 << 4,
 	TAKES_ALL = 1 << 5,
-	TAKES_VALUES = 1 << 6,		/* --weight, --min, ... --live, --config */
+	TAKES_VALUES = 1 << 6,		/* --weight, --min, ... */
 	TAKES_EPHEMERAL = 1 << 7,
 	TAKES_RIGHT = 1 << 8,		/* --allow, --deny */
-	TAKES_READ_ONLY = 1 << 9,
+	TAKES_PLACE = 1 << 9,		/* --live, --config */
+	TAKES_GUEST = 1 << 10,		/* --transport, --region */
+	TAKES_FORCE = 1 << 11,
+	TAKES_PRINT_XML = 1 << 12,
+	TAKES_CONNECT = 1 << 13,
+	TAKES_READ_ONLY = 1 << 14,
 };
 
 struct settings {
 	const char *socket;
 	bool json;
-	bool dry_run, follow, all, live, config, ephemeral, allow, deny;
+	bool dry_run, follow, all, live, config, ephemeral, allow, deny, force, print_xml;
 	bool read_only;
+	const char *transport, *region;	/* of add; NULL: not given */
+	const char *connect;		/* libvirt's URI; NULL: its default */
 	unsigned watch;		/* seconds between two looks, 0: one look */
 	unsigned count;		/* looks, 0: no end */
-	uint32_t given;		/* bit i: the option in row i of main.c's table */
+	uint64_t given;		/* bit i: the option in row i of main.c's table */
 	json_t *values;		/* of set: option -> text */
 	struct table_style style;
 };
@@ -58,6 +65,17 @@ extern const struct command commands[];
 int top_run(const struct settings *s, const struct command *c, int argc, char *argv[]);
 int doctor_run(const struct settings *s, const struct command *c, int argc, char *argv[]);
 int drain_run(const struct settings *s, const struct command *c, int argc, char *argv[]);
+int set_run(const struct settings *s, const struct command *c, int argc, char *argv[]);
+int libvirt_run(const struct settings *s, const struct command *c, int argc, char *argv[]);
+
+/*
+ * Have tmemd-libvirt do what these arguments (NULL ends them) say.  Returns only if it
+ * cannot be started: an exit code.
+ */
+int libvirt_exec(const struct settings *s, char *const arguments[]);
+
+/* Ask the daemon, once or as often as the settings say. */
+int ask(const struct settings *s, const struct command *c, int argc, char *argv[]);
 
 /* Print an answer as the settings say, by the command's show.  An exit code. */
 int answer_show(const struct settings *s, const struct command *c, json_t *answer);

@@ -433,6 +433,18 @@ int show_changed(json_t *answer, const struct table_style *style)
 	return table_print(quota_columns, json_object_get(answer, "changed"), style);
 }
 
+/* What its VMM needs to know. */
+int show_added(json_t *answer, const struct table_style *style)
+{
+	json_t *g = json_object_get(answer, "guest");
+
+	(void)style;
+	printf("socket %s, %lld vectors if over ivshmem\n",
+	       json_string_value(json_object_get(g, "socket")),
+	       (long long)json_integer_value(json_object_get(g, "vectors")));
+	return 0;
+}
+
 int show_flushed(json_t *answer, const struct table_style *style)
 {
 	(void)style;

@@ -14,7 +14,7 @@ typedef int show_fn(json_t *answer, const struct table_style *style);
 
 show_fn show_status, show_top, show_list, show_stats, show_pools, show_version;
 show_fn show_freeable, show_plan, show_explain, show_events;
-show_fn show_doctor, show_changed, show_flushed, show_nothing, show_dashboard;
+show_fn show_doctor, show_added, show_changed, show_flushed, show_nothing, show_dashboard;
 
 /* What -o chooses from. */
 extern const struct table_column list_columns[], pool_columns[], freeable_columns[];
