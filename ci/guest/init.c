@@ -8,6 +8,10 @@
  *          host's folder on /host; runs /test, then /after if there is one, each
  *          under the shell; prints "guest: test ended with N" and powers off.
  *          The guest's disk is /dev/ubda everywhere.
+ *          rootdisk=DEV: all that happens in the ext4 file system there, with what
+ *          the initramfs brought at /initramfs.  With systemd=1 as well, that
+ *          system's own process 1 takes over, and its unit tmem-test calls this
+ *          program, as /initramfs/run-test, for the rest.
  * Must not: have memory that can be swapped: a test may break swap on purpose
  *          and the guest must live on to tell.
  */
@@ -73,13 +77,34 @@ static int run(const char *script)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int main(void)
+static int tests_run(const char *test, const char *after)
 {
-	const char *share = getenv("share"), *tag = getenv("share9p");
+	printf("guest: test ended with %d\n", run(test));
+	if (access(after, R_OK) == 0)
+		printf("guest: after ended with %d\n", run(after));
+	return 0;
+}
 
-	mlockall(MCL_CURRENT | MCL_FUTURE);
-	setvbuf(stdout, NULL, _IONBF, 0);
-	setenv("PATH", "/bin", 1);
+/* The initramfs cannot be left by pivot_root, which is why this is a mount moved and a chroot. */
+static void root_enter(const char *disk)
+{
+	static const char *const kept[] = { "/proc", "/sys", "/dev", "/host" };
+	char to[32];
+
+	attach(disk, "ext4", "/root", NULL);
+	if (mount("/", "/root/initramfs", NULL, MS_BIND, NULL))
+		printf("guest: %s is no root file system: %s\n", disk, strerror(errno));
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		snprintf(to, sizeof(to), "/root%s", kept[i]);
+		mount(kept[i], to, NULL, MS_MOVE, NULL);
+	}
+	if (chdir("/root") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
+		printf("guest: cannot enter %s: %s\n", disk, strerror(errno));
+	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/initramfs/bin", 1);
+}
+
+static void mounts_make(const char *share, const char *tag)
+{
 	attach("proc", "proc", "/proc", NULL);
 	attach("sys", "sysfs", "/sys", NULL);
 	attach("dev", "devtmpfs", "/dev", NULL);
@@ -90,9 +115,26 @@ int main(void)
 		attach("none", "hostfs", "/host", share);
 	if (tag)
 		attach(tag, "9p", "/host", "trans=virtio,version=9p2000.L,cache=none");
-	printf("guest: test ended with %d\n", run("/test"));
-	if (access("/after", R_OK) == 0)
-		printf("guest: after ended with %d\n", run("/after"));
+}
+
+int main(void)
+{
+	const char *disk = getenv("rootdisk");
+
+	mlockall(MCL_CURRENT | MCL_FUTURE);
+	setvbuf(stdout, NULL, _IONBF, 0);
+	if (getpid() != 1)
+		return tests_run("/initramfs/test", "/initramfs/after");
+	setenv("PATH", "/bin", 1);
+	mounts_make(getenv("share"), getenv("share9p"));
+	if (!disk) {
+		tests_run("/test", "/after");
+	} else {
+		root_enter(disk);
+		if (getenv("systemd"))
+			execl("/sbin/init", "/sbin/init", (char *)NULL);
+		tests_run("/initramfs/test", "/initramfs/after");
+	}
 	sync();
 	reboot(RB_POWER_OFF);
 	return 1;

@@ -9,10 +9,14 @@
 #           with an initramfs of busybox, hog, tmem.ko and that script; its
 #           console is $work/NAME.log.  Guest and test share $work/share (the
 #           guest's /host) for results and for saying "I am there" and "go on".
+#           With guest_root=NAME (build-root's) a guest runs its script in that
+#           Debian root file system instead, and with guest_systemd=1 under its
+#           systemd; the initramfs is at /initramfs then.
 # Must not: end a process it did not start; wait for anything without a bound.
 #
-#   KERNEL=VERSION  Debian's kernel of that version in QEMU over ivshmem (qemu.sh);
-#                   uml, User-mode Linux over vhost-user (the default)
+#   KERNEL=VERSION  Debian's kernel of that version, or one that build-kernel makes, in
+#                   QEMU over ivshmem (qemu.sh); uml, User-mode Linux over vhost-user
+#                   (the default)
 #   TMEM_BUILD=DIR  the build to test (build)
 #   KEEP=1          leave the scratch directory there
 #
@@ -29,10 +33,14 @@ if [ "$kernel" != uml ]; then
 	. ci/guest/stock.sh
 	. ci/guest/qemu.sh
 	slow=5
+	[[ $kernel != *-debug ]] || slow=15
 fi
+guest_root=	# set by a test before it begins
+guest_systemd=
 work=
 tests=0
 tmemd_pid=
+reports=	# what kernels said of themselves that they must not
 declare -A guest_pid=()
 
 # ---- TAP -----------------------------------------------------------------
@@ -119,6 +127,7 @@ test_begin() {
 		gcc -O2 -Wall -Wextra -static -o "$work/$c" "ci/guest/$c.c" || die "$c builds"
 	done
 	[ "$kernel" != uml ] || ci/guest/uml --version >/dev/null || die "User-mode Linux starts"
+	[ -z "$guest_root" ] || root_image=$(ci/guest/build-root "$guest_root") || die "the root file system is made"
 }
 
 test_clean() {
@@ -135,6 +144,8 @@ test_clean() {
 }
 
 test_end() {
+	check "no kernel reported a bug" test -z "$reports"
+	[ -z "$reports" ] || printf '# %s\n' "${reports//$'\n'/$'\n'# }"
 	echo "1..$tests"
 }
 
@@ -222,6 +233,8 @@ guest_image() {
 	rm -f "$tree/bin/stat" "$tree/bin/init"
 	cp "$work/hog" "$tree/bin/"
 	cp "$work/init" "$tree/init"
+	ln -s init "$tree/run-test"
+	mkdir "$tree/root"
 	cp "$module" "$tree/tmem.ko"
 	{ guest_prelude; cat "$2"; } >"$tree/test"
 	[ $# -lt 3 ] || { guest_prelude; cat "$3"; } >"$tree/after"
@@ -238,6 +251,7 @@ vm_command() {
 			initrd="$work/$name.gz" quiet "con0=null,fd:1" con=null ssl=null
 			share="$work/share" ubd0="$work/$name.disk"
 			virtio_uml.device="$work/run/$name.sock:45")
+		[ -z "$guest_root" ] || vm+=(rootdisk=/dev/ubdb ubd1="$work/$name.cow,$root_image")
 	else
 		qemu_command "$name" "$kernel" "${memory%M}" "$work"
 	fi
@@ -260,6 +274,7 @@ guest_start() {
 guest_wait() {
 	wait "${guest_pid[$1]}" 2>/dev/null
 	unset "guest_pid[$1]"
+	reports+=$(guest_reports "$1")
 	guest_said "$1" 'guest: test ended with 0'
 }
 
@@ -277,6 +292,12 @@ at_or_never() {
 # Let it go on from `meet POINT`.
 guest_go() {
 	echo on >"$work/share/go-$1"
+}
+
+# A kernel's complaints about its own code, with what follows them.
+guest_reports() {
+	tr -d '\r' <"$work/$1.log" |
+		grep -E -A 40 'BUG:|WARNING:|Oops|UBSAN|possible .* (lock|unlock)|suspicious RCU|sleeping function'
 }
 
 guest_said() {

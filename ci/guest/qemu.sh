@@ -18,7 +18,8 @@
 #
 # Sourced after stock.sh from the top of the tree.
 
-# Everything a guest needs beside tmem.ko, in the order that modprobe gives.
+# Everything a guest needs beside tmem.ko, in the order that modprobe gives.  A test
+# adds to it what it needs.
 qemu_modules='virtio_pci virtio_blk 9pnet_virtio 9p'
 
 # Only on pc can a device on the root bus be pulled out.
@@ -27,10 +28,11 @@ qemu_machine=q35
 # The device's: one for control, one a queue.
 qemu_vectors=3
 
-# What a stock kernel needs of memory more than User-mode Linux does, in MiB.
+# What a kernel needs of memory more than User-mode Linux does, in MiB.
 qemu_overhead() {
 	case $1 in
-	5.10) echo 64 ;;
+	*-debug) echo 160 ;;
+	5.10*) echo 64 ;;
 	6.1) echo 64 ;;
 	6.12) echo 80 ;;
 	*) echo 96 ;;
@@ -40,9 +42,11 @@ qemu_overhead() {
 # Put a version's modules into TREE/modules, numbered.  Newer kernels' are
 # compressed, which their loaders need not be able to undo.
 qemu_modules_add() {
-	local tree=$1 version=$2 ko n=0 list to
+	local tree=$1 version=$2 ko n=0 list to ext4=
+	# Not a dependency that modprobe would know of.
+	[ -z "$guest_root" ] || ext4="$(stock_crc32c "$version") ext4"
 	# shellcheck disable=SC2086 # a list of names
-	list=$(stock_modules "$version" $qemu_modules) || return
+	list=$(stock_modules "$version" $qemu_modules $ext4) || return
 	mkdir -p "$tree/modules"
 	for ko in $list; do
 		n=$((n + 1))
@@ -67,18 +71,25 @@ qemu_prelude() {
 # those that lib.sh names.
 qemu_command() {
 	local name=$1 version=$2 memory=$3 work=$4
+	local append="console=ttyS0 panic=-1 share9p=host rootfstype=ramfs"
+	# What a debug kernel reports it does as a warning.
+	if [[ $version == *-debug ]]; then append+=" loglevel=5"; else append+=" quiet"; fi
+	[ -z "$guest_root" ] || append+=" rootdisk=/dev/vdb"
+	[ -z "$guest_systemd" ] || append+=" systemd=1"
 	mkfifo "$work/$name.monitor.in" "$work/$name.monitor.out"
 	# shellcheck disable=SC2034 # lib.sh's
-	vm=(qemu-system-x86_64 -name "$name" -nodefaults -no-user-config -display none
+	vm=(env TMPDIR="$work" qemu-system-x86_64 -name "$name" -nodefaults -no-user-config -display none
 		-machine "$qemu_machine" -accel "tcg,thread=multi" -cpu "max,la57=off,cx16=off" -smp "1,maxcpus=2"
 		-m $((memory + $(qemu_overhead "$version")))
 		-kernel "$(stock_image "$version")" -initrd "$work/$name.gz"
-		-append "console=ttyS0 quiet panic=-1 share9p=host rootfstype=ramfs" -serial stdio
+		-append "$append" -serial stdio
 		-chardev "pipe,id=monitor,path=$work/$name.monitor" -mon chardev=monitor
 		-drive "file=$work/$name.disk,format=raw,if=virtio,cache=unsafe"
 		-virtfs "local,path=$work/share,mount_tag=host,security_model=none"
 		-chardev "socket,id=tmem,path=$work/run/$name.sock"
 		-device "ivshmem-doorbell,vectors=$qemu_vectors,chardev=tmem,id=tmem-device")
+	# A snapshot: what the guest writes goes to a file of its own, and away with it.
+	[ -z "$guest_root" ] || vm+=(-drive "file=$root_image,format=raw,if=virtio,cache=unsafe,snapshot=on")
 }
 
 # qemu_tell NAME COMMAND...: to a guest's monitor.

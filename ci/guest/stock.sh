@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# stock.sh - Debian's own kernels, unpacked beside the host and never installed.
+# stock.sh - Debian's own kernels, and some built from its sources, unpacked beside
+# the host and never installed.
 #
 # Owns:     which suite a kernel comes from, and the cache it is kept in.
 # How:      the mirror is the one this machine's apt is configured with; only the
@@ -19,6 +20,7 @@
 # Sourced from the top of the tree.
 
 stock_versions='5.10 6.1 6.12 7.2'
+stock_built='5.10-cleancache 6.1-debug'
 stock_cache=$(realpath -m "${TMEM_CACHE:-build/cache}")
 
 stock_die() {
@@ -28,12 +30,12 @@ stock_die() {
 
 # The suite a version is in, and whether its kernels come as security updates.
 stock_suite() {
-	case $1 in
+	case ${1%-*} in
 	5.10) echo bullseye-security ;;
 	6.1) echo bookworm-security ;;
 	6.12) echo bookworm-backports ;;
 	7.2) echo sid ;;
-	*) stock_die "no kernel $1; there are: $stock_versions" ;;
+	*) stock_die "no kernel $1; there are: $stock_versions $stock_built" ;;
 	esac
 }
 
@@ -77,6 +79,11 @@ stock_build_dir() { echo "$(stock_root "$1")/usr/src/linux-headers-$(stock_relea
 
 # The kernel image of a version.
 stock_image() { echo "$(stock_root "$1")/boot/vmlinuz-$(stock_release "$1")"; }
+
+# The module with crc32c in software, where it is one.
+stock_crc32c() {
+	modprobe -d "$(stock_root "$1")" -S "$(stock_release "$1")" --resolve-alias crc32c_generic 2>/dev/null
+}
 
 # The files of a version's stock modules and of all they need, in the order to
 # insert them.  What the kernel has built in is left out.
