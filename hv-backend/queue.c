@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "alarm.h"
+#include "inflight.h"
 #include "queue.h"
 
 /*
@@ -82,23 +83,38 @@ static void queue_interrupt_locked(struct queue *q)
 
 enum step { STEP_SERVED, STEP_EMPTY, STEP_BARRIER };
 
+/* What was in flight when the ring was started comes first. */
+static int queue_fetch_locked(struct queue *q, struct ring_chain *c, const char **why)
+{
+	uint16_t head;
+
+	if (q->inflight && inflight_again(q->inflight, &head))
+		return ring_refetch(&q->ring, head, c, why);
+	return ring_fetch(&q->ring, c, why);
+}
+
 static enum step queue_step_locked(struct queue *q, struct session_worker *w, bool alone)
 {
-	struct ring_chain chain;
+	struct queue_set *set = q->set;
 	const char *why;
 	int n;
 
 	if (!q->running)
 		return STEP_EMPTY;
-	n = ring_fetch(&q->ring, &chain, &why);
+	n = queue_fetch_locked(q, &w->chain, &why);
 	if (n < 0)
 		queue_broken_locked(q, why);
 	if (n <= 0)
 		return STEP_EMPTY;
-	if (session_serve(&q->set->session, w, &q->ring, &chain, alone) == SESSION_BARRIER) {
+	if (q->inflight)
+		inflight_begin(q->inflight, w->chain.head);
+	if (set->service->serve(set->service_arg, w, &q->ring, &w->chain, alone) ==
+	    SESSION_BARRIER) {
 		ring_unfetch(&q->ring);
 		return STEP_BARRIER;
 	}
+	if (q->inflight)
+		inflight_end(q->inflight, w->chain.head, q->ring.used_next);
 	return STEP_SERVED;
 }
 
@@ -221,6 +237,8 @@ int queue_start(struct queue *q, const struct queue_place *place, uint64_t featu
 	err = place_resolve(&q->set->mem, place, &at);
 	if (!err) {
 		ring_start(&q->ring, &memmap_ring_ops, &q->set->mem, &at, features);
+		if (q->inflight)
+			inflight_resume(q->inflight, at.num, q->ring.used_next);
 		q->place = *place;
 		q->barrier = false;
 		q->running = true;
@@ -242,6 +260,13 @@ uint16_t queue_stop(struct queue *q)
 	next = q->ring.avail_next;
 	set_unlock(set);
 	return next;
+}
+
+void queue_inflight_set(struct queue *q, struct inflight *inflight)
+{
+	pthread_mutex_lock(&q->lock);
+	q->inflight = inflight;
+	pthread_mutex_unlock(&q->lock);
 }
 
 int queue_call_set(struct queue *q, int fd)
@@ -334,12 +359,17 @@ unsigned queue_set_running(struct queue_set *set)
 	return n;
 }
 
-void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
-		    struct tmem_client *client, struct keep_guest *kept,
-		    void (*failed)(void *arg), void *arg)
+void queue_set_init_device(struct queue_set *set, unsigned count, struct worker *const worker[],
+			   const struct queue_service *service, void *service_arg,
+			   void (*failed)(void *arg), void *arg)
 {
-	*set = (struct queue_set){ .count = count, .failed = failed, .failed_arg = arg };
-	session_init(&set->session, client, &kept->session);
+	*set = (struct queue_set){
+		.count = count,
+		.service = service,
+		.service_arg = service_arg,
+		.failed = failed,
+		.failed_arg = arg,
+	};
 	for (unsigned i = 0; i < count; i++) {
 		struct queue *q = &set->queue[i];
 
@@ -349,6 +379,22 @@ void queue_set_init(struct queue_set *set, unsigned count, struct worker *const 
 		q->call = -1;
 		pthread_mutex_init(&q->lock, NULL);
 	}
+}
+
+static enum session_verdict serve_session(void *arg, struct session_worker *w, struct ring *r,
+					  const struct ring_chain *c, bool alone)
+{
+	return session_serve(arg, w, r, c, alone);
+}
+
+static const struct queue_service session_service = { .serve = serve_session };
+
+void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
+		    struct tmem_client *client, struct keep_guest *kept,
+		    void (*failed)(void *arg), void *arg)
+{
+	queue_set_init_device(set, count, worker, &session_service, &set->session, failed, arg);
+	session_init(&set->session, client, &kept->session);
 }
 
 void queue_set_fini(struct queue_set *set)

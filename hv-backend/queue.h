@@ -20,6 +20,7 @@
  * made with no lock held.
  *
  *   running  implies  ring is set, its layout lies in mem
+ *   inflight != NULL implies nothing is parked: what is fetched is completed next
  *   fault    implies  the connection is to be ended by the control thread
  */
 #ifndef HV_QUEUE_H
@@ -36,8 +37,16 @@
 
 #define QUEUES_MAX	16u
 
+struct inflight;
 struct queue_set;
 struct worker;
+
+/* What answers the requests of a set: a guest's session, or its disk. */
+struct queue_service {
+	/* Serve the chain just fetched from r: as session_serve(). */
+	enum session_verdict (*serve)(void *arg, struct session_worker *w, struct ring *r,
+				      const struct ring_chain *c, bool alone);
+};
 
 /* Where the VMM says the ring is, in its own addresses. */
 struct queue_place {
@@ -57,6 +66,7 @@ struct queue {
 	int call;			/* interrupt descriptor, -1: none */
 	bool barrier;			/* the next request waits for until[] */
 	uint16_t until[QUEUES_MAX];
+	struct inflight *inflight;	/* where its requests in flight are noted; NULL: nowhere */
 
 	_Atomic(const char *) fault;	/* why the ring failed; constant text */
 	_Atomic uint64_t kicks, interrupts;
@@ -72,6 +82,8 @@ struct queue_set {
 	unsigned count;			/* constant */
 	struct memmap mem;		/* read with any lock, changed with all */
 	struct session session;		/* as session.h says */
+	const struct queue_service *service;	/* constant, as the next */
+	void *service_arg;
 	void (*failed)(void *arg);	/* from any worker: a queue has a fault to read */
 	void *failed_arg;
 };
@@ -84,6 +96,11 @@ void queue_set_init(struct queue_set *set, unsigned count, struct worker *const 
 		    struct tmem_client *client, struct keep_guest *kept,
 		    void (*failed)(void *arg), void *arg);
 
+/* The same for a device that is no driver's: it has no session. */
+void queue_set_init_device(struct queue_set *set, unsigned count, struct worker *const worker[],
+			   const struct queue_service *service, void *service_arg,
+			   void (*failed)(void *arg), void *arg);
+
 /* Every queue must be stopped. */
 void queue_set_fini(struct queue_set *set);
 
@@ -94,6 +111,9 @@ void queue_set_fini(struct queue_set *set);
  * guest memory.
  */
 int queue_start(struct queue *q, const struct queue_place *place, uint64_t features);
+
+/* Note what is in flight there from the next start on; NULL: nowhere.  It is stopped. */
+void queue_inflight_set(struct queue *q, struct inflight *inflight);
 
 /* Send interrupts to fd (-1: nowhere) from now on; returns the one before. */
 int queue_call_set(struct queue *q, int fd);

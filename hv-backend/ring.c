@@ -66,7 +66,11 @@ void ring_start(struct ring *r, const struct ring_mem_ops *ops, void *mem,
 		.avail_next = used,
 		.avail_seen = used,
 		.used_next = used,
-		.used_told = used,
+		/*
+		 * Whoever served it before may have died between an element and its
+		 * interrupt: if the guest waits for any of the last ones, tell it.
+		 */
+		.used_told = (uint16_t)(used - at->num),
 	};
 }
 
@@ -139,8 +143,6 @@ static const char *walk_enter(const struct ring *r, struct walk *w, const struct
 
 static void chain_add(struct ring_chain *c, const struct tmemp_desc *d)
 {
-	if (c->parts == RING_PARTS_MAX)
-		return;
 	c->part[c->parts++] = (struct ring_part){
 		.addr = le64toh(d->addr),
 		.len = le32toh(d->len),
@@ -154,7 +156,8 @@ static const char *chain_walk(const struct ring *r, uint16_t head, struct ring_c
 
 	c->head = head;
 	c->parts = 0;
-	for (unsigned steps = 0; steps <= r->at.num; steps++) {
+	/* A driver whose ring is short may have longer tables: many do. */
+	while (c->parts < (w.indirect ? RING_PARTS_MAX : r->at.num)) {
 		struct tmemp_desc d;
 		const char *why = walk_read(r, &w, &d);
 
@@ -188,6 +191,15 @@ int ring_fetch(struct ring *r, struct ring_chain *c, const char **why)
 		}
 	}
 	head = shared_load16_relaxed(&r->at.avail->ring[r->avail_next & (r->at.num - 1)]);
+	*why = chain_walk(r, head, c);
+	if (*why)
+		return -EPROTO;
+	r->avail_next++;
+	return 1;
+}
+
+int ring_refetch(struct ring *r, uint16_t head, struct ring_chain *c, const char **why)
+{
 	*why = chain_walk(r, head, c);
 	if (*why)
 		return -EPROTO;

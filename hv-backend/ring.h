@@ -16,7 +16,8 @@
  *   available index steps back   the same, seen modulo 2^16
  *   head or next out of range    compared with num or the table's length, on
  *                                the private copy, before it is used
- *   descriptor loop              a walk takes at most num + 1 steps
+ *   descriptor loop              a walk takes at most num + 1 steps, in an indirect
+ *                                table RING_PARTS_MAX
  *   nested or misplaced indirect fails the ring, as does a table that is empty,
  *                                ragged or outside guest memory
  *   descriptor changed while     each is copied once; a walk may mix old and new
@@ -83,12 +84,12 @@ struct ring_part {
 	bool write;		/* the host writes it */
 };
 
-/* The longest chain that any request has, and one more to see that it is longer. */
-#define RING_PARTS_MAX 4
+/* The longest chain that is served; a device may put it in a ring shorter than that. */
+#define RING_PARTS_MAX	TMEMP_RING_NUM_MAX
 
 struct ring_chain {
 	uint16_t head;
-	unsigned parts;		/* in part[]; what is over RING_PARTS_MAX is left out */
+	unsigned parts;		/* in part[] */
 	struct ring_part part[RING_PARTS_MAX];
 };
 
@@ -111,6 +112,12 @@ void ring_move(struct ring *r, const struct ring_layout *at);
  * used any more.
  */
 int ring_fetch(struct ring *r, struct ring_chain *c, const char **why);
+
+/*
+ * Take the chain at head again, in place of the next ring_fetch(): one that was
+ * fetched before the ring was started and has no used element.
+ */
+int ring_refetch(struct ring *r, uint16_t head, struct ring_chain *c, const char **why);
 
 /* Undo the last ring_fetch(), to have the chain read anew by the next. */
 void ring_unfetch(struct ring *r);

@@ -36,6 +36,7 @@
 struct session_worker {
 	struct tmem_ctx *ctx;
 	struct latency latency;		/* of what this thread has served */
+	struct ring_chain chain;	/* being served */
 	uint8_t page[TMEM_PAGE_SIZE] __attribute__((aligned(64)));
 };
 

@@ -13,7 +13,7 @@
 static int vhost_connect(void **conn, struct loop *l, struct queue_set *set, int socket, void *kit)
 {
 	struct vhost_backend *v;
-	int err = vhost_backend_create(&v, set, socket);
+	int err = vhost_backend_create(&v, set, &vhost_device_ring, socket);
 
 	(void)l;
 	(void)kit;

@@ -3,8 +3,7 @@
  * vhost_backend.c - messages in, answers out, rings started and stopped.
  *
  * Only what is implemented here is offered: no dirty log, so a VMM knows that it
- * cannot migrate a guest with its device attached; no in-flight region, since
- * every ring is stopped with nothing in flight.
+ * cannot migrate a guest with its device attached.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "inflight.h"
 #include "tmemp_ring.h"
 #include "vhost_backend.h"
 #include "vhost_user.h"
@@ -22,7 +22,7 @@
 
 #define BIT(n) (1ull << (n))
 
-#define FEATURES                                                                                   \
+#define RING_FEATURES                                                                              \
 	(BIT(TMEMP_F_VERSION_1) | BIT(TMEMP_F_EVENT_IDX) | BIT(TMEMP_F_INDIRECT) |                 \
 	 BIT(VHOST_USER_F_PROTOCOL_FEATURES))
 
@@ -54,10 +54,12 @@ struct message {
 
 struct vhost_backend {
 	struct queue_set *set;
+	const struct vhost_device *device;
 	int socket;
 	int backend_req;		/* kept open: VMMs take its end for ours; -1 */
 	uint64_t features, protocol_features;	/* as the VMM accepted them */
 	struct vring vring[QUEUES_MAX];
+	struct inflight_region inflight;
 	struct message m;		/* the one being taken in */
 	size_t got;			/* bytes of it: header, then payload */
 	const char *why;		/* set by whoever returns an error */
@@ -95,8 +97,17 @@ static void message_clear(struct vhost_backend *v)
 
 /* ---- answers --------------------------------------------------------------- */
 
-static int answer(struct vhost_backend *v, const void *payload, uint32_t size)
+/* fd goes beside the answer; -1: none. */
+static int answer_fd(struct vhost_backend *v, const void *payload, uint32_t size, int fd)
 {
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr head;
+	} control = { .head = {
+		.cmsg_level = SOL_SOCKET,
+		.cmsg_type = SCM_RIGHTS,
+		.cmsg_len = CMSG_LEN(sizeof(int)),
+	} };
 	struct vhost_user_header h = {
 		.request = v->m.h.request,
 		.flags = VHOST_USER_VERSION | VHOST_USER_REPLY,
@@ -109,6 +120,11 @@ static int answer(struct vhost_backend *v, const void *payload, uint32_t size)
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n;
 
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
 	do {
 		n = sendmsg(v->socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
@@ -119,6 +135,11 @@ static int answer(struct vhost_backend *v, const void *payload, uint32_t size)
 		return -ECONNRESET;
 	}
 	return refuse(v, "VMM does not read its answers");
+}
+
+static int answer(struct vhost_backend *v, const void *payload, uint32_t size)
+{
+	return answer_fd(v, payload, size, -1);
 }
 
 static int answer_u64(struct vhost_backend *v, uint64_t value)
@@ -211,15 +232,27 @@ static void vring_reset(struct vhost_backend *v, struct vring *r)
 
 /* ---- handlers: 0, or -errno with v->why ------------------------------------- */
 
+static uint64_t features_offered(const struct vhost_backend *v)
+{
+	return RING_FEATURES | v->device->features;
+}
+
+static uint64_t protocol_features_offered(const struct vhost_backend *v)
+{
+	uint64_t inflight = v->device->life ? BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) : 0;
+
+	return PROTOCOL_FEATURES | inflight;
+}
+
 static int on_get_features(struct vhost_backend *v, struct message *m)
 {
 	(void)m;
-	return answer_u64(v, FEATURES);
+	return answer_u64(v, features_offered(v));
 }
 
 static int on_set_features(struct vhost_backend *v, struct message *m)
 {
-	if (m->p.u64 & ~FEATURES)
+	if (m->p.u64 & ~features_offered(v))
 		return refuse(v, "feature that was not offered");
 	v->features = m->p.u64;
 	for (unsigned i = 0; i < v->set->count; i++) {
@@ -241,12 +274,12 @@ static int on_nothing(struct vhost_backend *v, struct message *m)
 static int on_get_protocol_features(struct vhost_backend *v, struct message *m)
 {
 	(void)m;
-	return answer_u64(v, PROTOCOL_FEATURES);
+	return answer_u64(v, protocol_features_offered(v));
 }
 
 static int on_set_protocol_features(struct vhost_backend *v, struct message *m)
 {
-	if (m->p.u64 & ~PROTOCOL_FEATURES)
+	if (m->p.u64 & ~protocol_features_offered(v))
 		return refuse(v, "protocol feature that was not offered");
 	v->protocol_features = m->p.u64;
 	return 0;
@@ -517,9 +550,10 @@ static int on_set_backend_req_fd(struct vhost_backend *v, struct message *m)
 	return 0;
 }
 
-/* The device has no configuration: HELLO negotiates in the ring.  It reads as zeros. */
+/* What is behind the device's configuration reads as zeroes. */
 static int on_get_config(struct vhost_backend *v, struct message *m)
 {
+	const struct vhost_device *d = v->device;
 	struct vhost_user_config *c = &m->p.config;
 	uint32_t head = offsetof(struct vhost_user_config, data);
 
@@ -527,7 +561,79 @@ static int on_get_config(struct vhost_backend *v, struct message *m)
 	    m->h.size < head)
 		return answer(v, NULL, 0);
 	memset(c->data, 0, sizeof(c->data));
+	if (c->offset < d->config_size) {
+		size_t left = d->config_size - c->offset;
+
+		memcpy(c->data, (const char *)d->config + c->offset,
+		       left < c->size ? left : c->size);
+	}
 	return answer(v, c, head + c->size);
+}
+
+/* ---- requests in flight ------------------------------------------------------- */
+
+static bool runs_any(const struct vhost_backend *v)
+{
+	for (unsigned i = 0; i < v->set->count; i++) {
+		if (v->vring[i].running)
+			return true;
+	}
+	return false;
+}
+
+static void inflight_replace(struct vhost_backend *v, const struct inflight_region *r)
+{
+	struct inflight_region old = v->inflight;
+
+	v->inflight = *r;
+	for (unsigned i = 0; i < v->set->count; i++)
+		queue_inflight_set(&v->set->queue[i],
+				   r->fd >= 0 && i < r->queues ? &v->inflight.queue[i] : NULL);
+	inflight_drop(&old);
+}
+
+static struct inflight_place place_of(const struct vhost_user_inflight *w)
+{
+	return (struct inflight_place){
+		.size = w->mmap_size,
+		.offset = w->mmap_offset,
+		.queues = w->queues,
+		.queue_size = w->queue_size,
+	};
+}
+
+/* A driver that begins asks for a new one; it comes back by SET_INFLIGHT_FD. */
+static int on_get_inflight_fd(struct vhost_backend *v, struct message *m)
+{
+	struct inflight_place p = place_of(&m->p.inflight);
+	struct inflight_region r;
+	int err;
+
+	if (p.queues > v->set->count)
+		return refuse(v, "more queues than were offered");
+	if (inflight_create(&r, &p, v->device->life(v->device->arg)))
+		return refuse(v, "region cannot be made");
+	v->device->resumed(v->device->arg, true, 0);
+	m->p.inflight.mmap_size = p.size;
+	m->p.inflight.mmap_offset = p.offset;
+	err = answer_fd(v, &m->p.inflight, m->h.size, r.fd);
+	inflight_drop(&r);
+	return err;
+}
+
+static int on_set_inflight_fd(struct vhost_backend *v, struct message *m)
+{
+	struct inflight_place p = place_of(&m->p.inflight);
+	struct inflight_region r;
+	uint64_t stamp;
+
+	if (runs_any(v))
+		return refuse(v, "region changed under a running ring");
+	if (p.queues > v->set->count || inflight_attach(&r, &p, m->fd[0], &stamp))
+		return refuse(v, "region is not what it should be");
+	inflight_replace(v, &r);
+	v->device->resumed(v->device->arg, false, stamp);
+	return 0;
 }
 
 static int on_reset_device(struct vhost_backend *v, struct message *m)
@@ -544,6 +650,8 @@ static int on_reset_device(struct vhost_backend *v, struct message *m)
 #define STATE_SIZE	sizeof(struct vhost_user_vring_state)
 #define CONFIG_MIN	offsetof(struct vhost_user_config, data)
 #define TABLE_MIN	offsetof(struct vhost_user_mem_table, region)
+/* Some VMMs send, and want, the padding that their compiler puts behind it. */
+#define INFLIGHT_MIN	(offsetof(struct vhost_user_inflight, queue_size) + sizeof(uint16_t))
 
 static const struct line {
 	const char *name;
@@ -579,6 +687,10 @@ static const struct line {
 	     NEEDS(CONFIG)),
 	LINE(SET_CONFIG, on_nothing, CONFIG_MIN, sizeof(struct vhost_user_config), 0, 0, false,
 	     NEEDS(CONFIG)),
+	LINE(GET_INFLIGHT_FD, on_get_inflight_fd, INFLIGHT_MIN,
+	     sizeof(struct vhost_user_inflight), 0, 0, true, NEEDS(INFLIGHT_SHMFD)),
+	LINE(SET_INFLIGHT_FD, on_set_inflight_fd, INFLIGHT_MIN,
+	     sizeof(struct vhost_user_inflight), 1, 1, false, NEEDS(INFLIGHT_SHMFD)),
 	LINE(RESET_DEVICE, on_reset_device, 0, 0, 0, 0, false, NEEDS(RESET_DEVICE)),
 	LINE(GET_MAX_MEM_SLOTS, on_get_max_mem_slots, 0, 0, 0, 0, true,
 	     NEEDS(CONFIGURE_MEM_SLOTS)),
@@ -772,13 +884,18 @@ int vhost_backend_input(struct vhost_backend *v, const char **why)
 
 /* ---- life ------------------------------------------------------------------------- */
 
-int vhost_backend_create(struct vhost_backend **out, struct queue_set *set, int socket)
+const struct vhost_device vhost_device_ring = { .features = 0 };
+
+int vhost_backend_create(struct vhost_backend **out, struct queue_set *set,
+			 const struct vhost_device *device, int socket)
 {
 	struct vhost_backend *v = calloc(1, sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
 	v->set = set;
+	v->device = device;
+	v->inflight.fd = -1;
 	v->socket = socket;
 	v->backend_req = -1;
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
@@ -798,6 +915,7 @@ void vhost_backend_destroy(struct vhost_backend *v)
 {
 	for (unsigned i = 0; i < v->set->count; i++)
 		vring_reset(v, &v->vring[i]);
+	inflight_replace(v, &(struct inflight_region){ .fd = -1 });
 	queue_set_memory(v->set, memory_drop, NULL);
 	message_clear(v);
 	fd_close(&v->backend_req);

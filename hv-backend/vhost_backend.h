@@ -28,8 +28,30 @@
 
 struct vhost_backend;
 
+/* What kind of device the set is, beside its rings.  Lives as long as the connection. */
+struct vhost_device {
+	uint64_t features;		/* virtio's own of that device */
+	const void *config;		/* its configuration space; read-only to the guest */
+	size_t config_size;		/* bytes; behind it are zeroes */
+	/*
+	 * NULL: no in-flight region is offered.  The stamp (not 0) of the life of what
+	 * the device holds: what a region is made with.
+	 */
+	uint64_t (*life)(void *arg);
+	/*
+	 * A driver begins (fresh), or goes on with a region of that stamp, 0 being a
+	 * region of somebody else's.
+	 */
+	void (*resumed)(void *arg, bool fresh, uint64_t stamp);
+	void *arg;
+};
+
+/* Of the rings of a guest's driver: HELLO negotiates the rest. */
+extern const struct vhost_device vhost_device_ring;
+
 /* Serve set over socket, which must be non-blocking and belongs to it from now on. */
-int  vhost_backend_create(struct vhost_backend **out, struct queue_set *set, int socket);
+int  vhost_backend_create(struct vhost_backend **out, struct queue_set *set,
+			  const struct vhost_device *device, int socket);
 
 /*
  * Stop all rings, unmap guest memory, close every descriptor.  Persistent pages

@@ -128,7 +128,7 @@ static void converse(struct host *h, const uint8_t *data, size_t size)
 	int pair[2];
 
 	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-	require(vhost_backend_create(&v, &h->set, pair[1]) == 0);
+	require(vhost_backend_create(&v, &h->set, &vhost_device_ring, pair[1]) == 0);
 	while (piece_send(h, pair[0], &data, end)) {
 		if (vhost_backend_input(v, &why)) {
 			require(why && *why);
