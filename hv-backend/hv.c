@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "blame.h"
 #include "guest.h"
 #include "hv.h"
 #include "log.h"
@@ -96,6 +97,8 @@ int hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct h
 	};
 	h->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = h->bell < 0 ? -errno : sigbus_init();
+	if (!err)
+		err = blame_init();
 	if (err)
 		goto no_loop;
 	err = loop_add(l, h->bell, EPOLLIN, on_bell, h, &h->listening);

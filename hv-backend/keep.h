@@ -40,6 +40,7 @@ struct keep_session {
 	_Atomic uint64_t nonce, epoch;
 	_Atomic uint64_t pending;	/* TMEMP_EVENT_* not told yet */
 	_Atomic uint64_t drain_left;
+	_Atomic uint64_t parked;	/* where the parked EVENT's response goes, guest address */
 	_Atomic uint32_t drain_result;
 	_Atomic uint32_t open;		/* HELLO done on this connection */
 	_Atomic uint32_t driver_version, kernel_version;
@@ -52,6 +53,13 @@ struct keep_vmm {
 	uint64_t start;			/* when it was started, as /proc has it; 0: not known */
 };
 
+#define KEEP_QUEUES_MAX	16u
+
+/* A ring's word (ring.h). */
+struct keep_ring {
+	_Alignas(64) _Atomic uint64_t word;
+};
+
 /* used is stored last, and cleared first. */
 struct keep_guest {
 	_Atomic uint32_t used;
@@ -59,6 +67,7 @@ struct keep_guest {
 	char name[TMEM_NAME_MAX];
 	struct keep_vmm vmm;
 	struct keep_session session;
+	struct keep_ring ring[KEEP_QUEUES_MAX];
 };
 
 struct keep;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "alarm.h"
+#include "blame.h"
 #include "inflight.h"
 #include "queue.h"
 
@@ -65,18 +66,32 @@ static void queue_broken_locked(struct queue *q, const char *why)
 	queue_fail_locked(q, why);
 }
 
-static void queue_interrupt_locked(struct queue *q)
+static void interrupt_send_locked(struct queue *q)
 {
 	const uint64_t one = 1;
 	ssize_t n;
 
-	if (!q->running || !ring_interrupt_due(&q->ring) || q->call < 0)
+	if (q->call < 0)
 		return;
 	/* A full pipe, socket or counter has an interrupt in it already: nothing is lost. */
 	n = write(q->call, &one, sizeof(one));
 	atomic_fetch_add_explicit(&q->interrupts, 1, memory_order_relaxed);
 	if (n < 0 && errno == EINTR)
 		queue_fail_locked(q, QUEUE_INTERRUPT_BLOCKS);
+}
+
+static void queue_interrupt_locked(struct queue *q)
+{
+	if (q->running && ring_interrupt_due(&q->ring))
+		interrupt_send_locked(q);
+}
+
+void queue_tell(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	if (q->running)
+		interrupt_send_locked(q);
+	pthread_mutex_unlock(&q->lock);
 }
 
 /* ---- serving ------------------------------------------------------------ */
@@ -95,6 +110,7 @@ static int queue_fetch_locked(struct queue *q, struct ring_chain *c, const char 
 
 static enum step queue_step_locked(struct queue *q, struct session_worker *w, bool alone)
 {
+	enum session_verdict verdict;
 	struct queue_set *set = q->set;
 	const char *why;
 	int n;
@@ -108,8 +124,10 @@ static enum step queue_step_locked(struct queue *q, struct session_worker *w, bo
 		return STEP_EMPTY;
 	if (q->inflight)
 		inflight_begin(q->inflight, w->chain.head);
-	if (set->service->serve(set->service_arg, w, &q->ring, &w->chain, alone) ==
-	    SESSION_BARRIER) {
+	blame_set(q->ring.kept);
+	verdict = set->service->serve(set->service_arg, w, &q->ring, &w->chain, alone);
+	blame_set(NULL);
+	if (verdict == SESSION_BARRIER) {
 		ring_unfetch(&q->ring);
 		return STEP_BARRIER;
 	}
@@ -194,6 +212,62 @@ unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
 	return served;
 }
 
+/* ---- what another process was executing ----------------------------------- */
+
+#define STRIKES_REFUSE	2u	/* answered with an error */
+#define STRIKES_LEAVE	3u	/* the same, and the key is not touched */
+#define STRIKES_FAIL	4u	/* that kills, too */
+
+static void request_refuse_locked(struct queue *q, struct session_worker *w, unsigned strikes)
+{
+	const char *why;
+	int n;
+
+	ring_judge(&q->ring, false, strikes + 1);
+	n = ring_fetch(&q->ring, &w->chain, &why);
+	if (n < 0)
+		queue_broken_locked(q, why);
+	if (n <= 0)
+		return;
+	blame_set(q->ring.kept);
+	session_refuse(&q->set->session, w, &q->ring, &w->chain, strikes < STRIKES_LEAVE,
+		       &q->refused);
+	blame_set(NULL);
+}
+
+static enum queue_replayed replay_locked(struct queue *q, struct session_worker *w)
+{
+	uint64_t word = ring_word(&q->ring);
+	unsigned strikes = ring_strikes(word) + !!(word & RING_ALONE);
+
+	if (!q->running || !(word & RING_BUSY))
+		return REPLAY_NONE;
+	if (strikes < STRIKES_REFUSE) {
+		ring_judge(&q->ring, true, strikes);
+		queue_step_locked(q, w, true);
+		return REPLAY_SERVED;
+	}
+	q->deaths = strikes;
+	if (strikes < STRIKES_FAIL) {
+		request_refuse_locked(q, w, strikes);
+		return REPLAY_REFUSED;
+	}
+	queue_fail_locked(q, "a request kills the daemon even when it is not executed");
+	return REPLAY_HOPELESS;
+}
+
+enum queue_replayed queue_replay(struct queue *q, struct session_worker *w)
+{
+	enum queue_replayed r;
+
+	set_lock(q->set);
+	r = replay_locked(q, w);
+	for (unsigned i = 0; i < q->set->count; i++)
+		queue_slice_end_locked(&q->set->queue[i]);
+	set_unlock(q->set);
+	return r;
+}
+
 bool queue_kick_want(struct queue *q)
 {
 	bool work;
@@ -228,6 +302,13 @@ static int place_resolve(const struct memmap *m, const struct queue_place *p,
 	return ring_layout_is_valid(at) ? 0 : -EINVAL;
 }
 
+static void queue_run_locked(struct queue *q, const struct queue_place *place)
+{
+	q->place = *place;
+	q->barrier = false;
+	q->running = true;
+}
+
 int queue_start(struct queue *q, const struct queue_place *place, uint64_t features)
 {
 	struct ring_layout at;
@@ -239,11 +320,27 @@ int queue_start(struct queue *q, const struct queue_place *place, uint64_t featu
 		ring_start(&q->ring, &memmap_ring_ops, &q->set->mem, &at, features);
 		if (q->inflight)
 			inflight_resume(q->inflight, at.num, q->ring.used_next);
-		q->place = *place;
-		q->barrier = false;
-		q->running = true;
+		queue_run_locked(q, place);
 	}
 	pthread_mutex_unlock(&q->lock);
+	return err;
+}
+
+int queue_resume(struct queue *q, const struct queue_place *place, uint64_t features)
+{
+	struct queue_set *set = q->set;
+	struct ring_layout at;
+	int err;
+
+	set_lock(set);
+	err = place_resolve(&set->mem, place, &at);
+	if (!err)
+		err = ring_resume(&q->ring, &memmap_ring_ops, &set->mem, &at, features);
+	if (!err) {
+		session_resume(&set->session, &q->ring);
+		queue_run_locked(q, place);
+	}
+	set_unlock(set);
 	return err;
 }
 
@@ -395,6 +492,8 @@ void queue_set_init(struct queue_set *set, unsigned count, struct worker *const 
 {
 	queue_set_init_device(set, count, worker, &session_service, &set->session, failed, arg);
 	session_init(&set->session, client, &kept->session);
+	for (unsigned i = 0; i < count; i++)
+		ring_keep(&set->queue[i].ring, &kept->ring[i].word);
 }
 
 void queue_set_fini(struct queue_set *set)

@@ -26,6 +26,7 @@
 #ifndef HV_QUEUE_H
 #define HV_QUEUE_H
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,6 +37,7 @@
 #include "session.h"
 
 #define QUEUES_MAX	16u
+static_assert(QUEUES_MAX <= KEEP_QUEUES_MAX, "a word for each ring");
 
 struct inflight;
 struct queue_set;
@@ -70,6 +72,8 @@ struct queue {
 
 	_Atomic(const char *) fault;	/* why the ring failed; constant text */
 	_Atomic uint64_t kicks, interrupts;
+	struct tmemp_op refused;	/* written by queue_replay() */
+	unsigned deaths;
 
 	/* The worker's own. */
 	bool active;
@@ -114,6 +118,12 @@ int queue_start(struct queue *q, const struct queue_place *place, uint64_t featu
 
 /* Note what is in flight there from the next start on; NULL: nowhere.  It is stopped. */
 void queue_inflight_set(struct queue *q, struct inflight *inflight);
+/*
+ * Start a ring that another process served until it was killed, where that one
+ * stopped.  What it was executing is queue_replay()'s.  Errors as queue_start();
+ * -EPROTO: what was kept of it makes no sense.
+ */
+int queue_resume(struct queue *q, const struct queue_place *place, uint64_t features);
 
 /* Send interrupts to fd (-1: nowhere) from now on; returns the one before. */
 int queue_call_set(struct queue *q, int fd);
@@ -152,6 +162,23 @@ unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
  * that is not running.  The control thread asks for it by worker_stop().
  */
 uint16_t queue_stop(struct queue *q);
+
+/*
+ * Serve the request that the process before us was executing when it died, with
+ * nothing else running anywhere, so that another death is known to be its doing.
+ * One that faulted twice is answered with an error in place of executing it, and
+ * so is one that dies alone twice by a signal that may have come from anywhere.
+ */
+enum queue_replayed {
+	REPLAY_NONE,		/* there was none */
+	REPLAY_SERVED,
+	REPLAY_REFUSED,		/* answered with an error: q->refused, q->deaths */
+	REPLAY_HOPELESS,	/* not even that could be done: the queue has failed */
+};
+enum queue_replayed queue_replay(struct queue *q, struct session_worker *w);
+
+/* Interrupt the guest, whatever it wants: the process before us may have owed it one. */
+void queue_tell(struct queue *q);
 
 /* Before sleep: ask for a kick.  True if there is work already. */
 bool queue_kick_want(struct queue *q);

@@ -47,6 +47,47 @@ bool ring_layout_is_valid(const struct ring_layout *at)
 	       is_aligned(at->desc, 16) && is_aligned(at->avail, 2) && is_aligned(at->used, 4);
 }
 
+uint64_t ring_word(const struct ring *r)
+{
+	return atomic_load_explicit(r->kept, memory_order_relaxed);
+}
+
+/* The indices as they are, with these bits. */
+static void word_store(struct ring *r, uint64_t bits)
+{
+	atomic_store_explicit(r->kept, bits | r->avail_next | (uint64_t)r->used_next << 16,
+			      memory_order_release);
+}
+
+void ring_judge(struct ring *r, bool alone, unsigned strikes)
+{
+	uint64_t word = ring_word(r) & ~(RING_ALONE | RING_STRIKES);
+
+	atomic_store_explicit(r->kept, word | (alone ? RING_ALONE : 0) |
+			      (uint64_t)strikes << RING_STRIKE_SHIFT, memory_order_release);
+}
+
+#define WORD_INDICES	0xffffffffull
+#define WORD_PARKED	(RING_PARKED | 0xffffull << 32)
+#define WORD_REQUEST	(RING_BUSY | RING_ALONE | RING_STRIKES)
+
+void ring_keep(struct ring *r, _Atomic uint64_t *kept)
+{
+	r->kept = kept;
+}
+
+static void ring_begin(struct ring *r, const struct ring_mem_ops *ops, void *mem,
+		       const struct ring_layout *at, uint64_t features)
+{
+	r->ops = ops;
+	r->mem = mem;
+	r->at = *at;
+	r->event_idx = features >> TMEMP_F_EVENT_IDX & 1;
+	r->indirect = features >> TMEMP_F_INDIRECT & 1;
+	if (!r->kept)
+		r->kept = &r->own;
+}
+
 void ring_start(struct ring *r, const struct ring_mem_ops *ops, void *mem,
 		const struct ring_layout *at, uint64_t features)
 {
@@ -57,21 +98,35 @@ void ring_start(struct ring *r, const struct ring_mem_ops *ops, void *mem,
 	 * so what has no used element was never executed, or its host died in the
 	 * middle: the used index is where to begin, whatever else anyone says.
 	 */
-	*r = (struct ring){
-		.ops = ops,
-		.mem = mem,
-		.at = *at,
-		.event_idx = features >> TMEMP_F_EVENT_IDX & 1,
-		.indirect = features >> TMEMP_F_INDIRECT & 1,
-		.avail_next = used,
-		.avail_seen = used,
-		.used_next = used,
-		/*
-		 * Whoever served it before may have died between an element and its
-		 * interrupt: if the guest waits for any of the last ones, tell it.
-		 */
-		.used_told = (uint16_t)(used - at->num),
-	};
+	ring_begin(r, ops, mem, at, features);
+	r->avail_next = r->avail_seen = used;
+	r->used_next = used;
+	/*
+	 * Whoever served it before may have died between an element and its
+	 * interrupt: if the guest waits for any of the last ones, tell it.
+	 */
+	r->used_told = (uint16_t)(used - at->num);
+	word_store(r, 0);
+}
+
+int ring_resume(struct ring *r, const struct ring_mem_ops *ops, void *mem,
+		const struct ring_layout *at, uint64_t features)
+{
+	uint64_t word;
+
+	ring_begin(r, ops, mem, at, features);
+	word = ring_word(r);
+	r->avail_next = (uint16_t)word;
+	r->used_next = (uint16_t)(word >> 16);
+	if ((uint16_t)(r->avail_next - r->used_next) !=
+	    !!(word & RING_BUSY) + !!(word & RING_PARKED))
+		return -EPROTO;
+	if (word & RING_BUSY)
+		r->avail_next--;
+	r->avail_seen = r->avail_next;
+	r->used_told = r->used_next;
+	shared_store16_release(&r->at.used->idx, r->used_next);
+	return 0;
 }
 
 void ring_move(struct ring *r, const struct ring_layout *at)
@@ -195,6 +250,7 @@ int ring_fetch(struct ring *r, struct ring_chain *c, const char **why)
 	if (*why)
 		return -EPROTO;
 	r->avail_next++;
+	word_store(r, (ring_word(r) & ~WORD_INDICES) | RING_BUSY);
 	return 1;
 }
 
@@ -210,15 +266,34 @@ int ring_refetch(struct ring *r, uint16_t head, struct ring_chain *c, const char
 void ring_unfetch(struct ring *r)
 {
 	r->avail_next--;
+	word_store(r, ring_word(r) & ~(WORD_INDICES | RING_BUSY));
 }
 
-void ring_complete(struct ring *r, uint16_t head, uint32_t written)
+void ring_park(struct ring *r, uint16_t head)
+{
+	word_store(r, RING_PARKED | (uint64_t)head << 32);
+}
+
+static void element_store(struct ring *r, uint16_t head, uint32_t written)
 {
 	struct tmemp_used_elem *e = &r->at.used->ring[r->used_next & (r->at.num - 1)];
 
 	shared_store32_relaxed(&e->id, head);
 	shared_store32_relaxed(&e->len, written);
 	r->used_next++;
+}
+
+void ring_complete(struct ring *r, uint16_t head, uint32_t written)
+{
+	element_store(r, head, written);
+	word_store(r, ring_word(r) & WORD_PARKED);
+	shared_store16_release(&r->at.used->idx, r->used_next);
+}
+
+void ring_complete_parked(struct ring *r, uint16_t head, uint32_t written)
+{
+	element_store(r, head, written);
+	word_store(r, ring_word(r) & WORD_REQUEST);
 	shared_store16_release(&r->at.used->idx, r->used_next);
 }
 

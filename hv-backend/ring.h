@@ -7,6 +7,9 @@
  * How:     everything the guest writes is read once, into private memory.  A
  *          chain is fetched, served by the caller, and completed; chains may be
  *          completed later and in another order (EVENT does).
+ *          What a process that takes over must know of it is one word, changed by
+ *          single stores: killed between any two, it says exactly which requests
+ *          have been handed back.
  * Must not: know requests, file descriptors or threads.  The caller serialises
  *          all calls on one ring (queue.h's lock).
  *
@@ -39,6 +42,7 @@
 #ifndef HV_RING_H
 #define HV_RING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -64,6 +68,35 @@ struct ring_layout {
 };
 
 /*
+ * The word that is kept:  avail_next  0-15, used_next 16-31, parked head 32-47
+ *
+ *   BUSY     the request before avail_next was fetched, not completed or parked;
+ *	      the next process fetches it again
+ *   PARKED   the chain at the parked head is to be completed later
+ *   ALONE    BUSY is a replay, with nothing else running
+ *   strikes  deaths that are this request's doing, see queue_replay()
+ *
+ * Completing: the element, then the word, then used.idx.  The next process stores
+ * used.idx again, so the guest sees a request done exactly if the word says so.
+ */
+#define RING_BUSY		(1ull << 48)
+#define RING_PARKED		(1ull << 49)
+#define RING_ALONE		(1ull << 50)
+#define RING_STRIKE_SHIFT	56
+#define RING_STRIKE		(1ull << RING_STRIKE_SHIFT)
+#define RING_STRIKES		(7ull << RING_STRIKE_SHIFT)
+
+static inline uint16_t ring_parked_head(uint64_t word)
+{
+	return (uint16_t)(word >> 32);
+}
+
+static inline unsigned ring_strikes(uint64_t word)
+{
+	return (unsigned)((word & RING_STRIKES) >> RING_STRIKE_SHIFT);
+}
+
+/*
  * Fetched and not completed = avail_next - used_next (mod 2^16), at most num.
  * Known and not fetched     = avail_seen - avail_next (mod 2^16), at most num.
  */
@@ -76,6 +109,8 @@ struct ring {
 	uint16_t avail_seen;	/* avail.idx when last read */
 	uint16_t used_next;	/* the next element to write; used.idx is its copy */
 	uint16_t used_told;	/* used_next when an interrupt was last decided */
+	_Atomic uint64_t *kept;	/* the word; outlives us if it is in the state file */
+	_Atomic uint64_t own;	/* where there is no other place for it */
 };
 
 struct ring_part {
@@ -103,6 +138,22 @@ bool ring_layout_is_valid(const struct ring_layout *at);
 void ring_start(struct ring *r, const struct ring_mem_ops *ops, void *mem,
 		const struct ring_layout *at, uint64_t features);
 
+/* Have the word in *kept from now on; the ring is started or resumed afterwards. */
+void ring_keep(struct ring *r, _Atomic uint64_t *kept);
+
+/*
+ * Go on where the process that last wrote the word was killed.  -EPROTO: the word
+ * is none that a ring of this size can have.
+ */
+int ring_resume(struct ring *r, const struct ring_mem_ops *ops, void *mem,
+		const struct ring_layout *at, uint64_t features);
+
+/* The word as it is now. */
+uint64_t ring_word(const struct ring *r);
+
+/* Change its bits on BUSY: ALONE and the strikes. */
+void ring_judge(struct ring *r, bool alone, unsigned strikes);
+
 /* Go on with the same ring at other pointers. */
 void ring_move(struct ring *r, const struct ring_layout *at);
 
@@ -122,8 +173,14 @@ int ring_refetch(struct ring *r, uint16_t head, struct ring_chain *c, const char
 /* Undo the last ring_fetch(), to have the chain read anew by the next. */
 void ring_unfetch(struct ring *r);
 
-/* Hand a chain back with the number of bytes written into it. */
+/* Hand the chain fetched last back with the number of bytes written into it. */
 void ring_complete(struct ring *r, uint16_t head, uint32_t written);
+
+/* The chain fetched last is completed later; at most one is parked at a time. */
+void ring_park(struct ring *r, uint16_t head);
+
+/* Hand the parked chain back. */
+void ring_complete_parked(struct ring *r, uint16_t head, uint32_t written);
 
 /* avail.idx as it is now. */
 uint16_t ring_avail_now(const struct ring *r);

@@ -304,20 +304,15 @@ static const struct {
 
 /* ---- reply -------------------------------------------------------------- */
 
-static void response_write(struct ring *r, uint16_t head, uint64_t addr, uint32_t page_len,
-			   const struct tmemp_response *answer)
+/* Returns what was written, 0 if there is no such place any more. */
+static uint32_t response_write(struct ring *r, uint64_t addr, const struct tmemp_response *answer)
 {
-	uint32_t len = sizeof(*answer);
-
-	if (r->ops->write(r->mem, addr, answer, len))
-		ring_complete(r, head, 0);
-	else
-		ring_complete(r, head, len + page_len);
+	return r->ops->write(r->mem, addr, answer, sizeof(*answer)) ? 0 : sizeof(*answer);
 }
 
 static void reply(struct call *c, enum tmemp_status st)
 {
-	uint32_t page_len = 0;
+	uint32_t page_len = 0, written;
 
 	if (st >= TMEMP_BAD_REQUEST && st <= TMEMP_BAD_ADDRESS)
 		atomic_fetch_add_explicit(&c->s->bad_requests, 1, memory_order_relaxed);
@@ -335,7 +330,8 @@ static void reply(struct call *c, enum tmemp_status st)
 		page_len = 0;
 	}
 	c->answer.status = htole32(st);
-	response_write(c->ring, c->chain->head, c->response->addr, page_len, &c->answer);
+	written = response_write(c->ring, c->response->addr, &c->answer);
+	ring_complete(c->ring, c->chain->head, written ? written + page_len : 0);
 }
 
 void session_event_locked(struct session *s, uint64_t events)
@@ -349,7 +345,7 @@ void session_event_locked(struct session *s, uint64_t events)
 	if (!p.ring)
 		return;
 	s->parked.ring = NULL;
-	response_write(p.ring, p.head, p.response, 0, &answer);
+	ring_complete_parked(p.ring, p.head, response_write(p.ring, p.response, &answer));
 }
 
 void session_event_raise_locked(struct session *s, uint64_t events)
@@ -372,6 +368,8 @@ static void park(struct call *c)
 		.head = c->chain->head,
 		.response = c->response->addr,
 	};
+	c->s->kept->parked = c->response->addr;
+	ring_park(c->ring, c->chain->head);
 	if (c->s->kept->pending)
 		session_event_raise_locked(c->s, 0);
 }
@@ -416,6 +414,38 @@ enum session_verdict session_serve(struct session *s, struct session_worker *w, 
 void session_init(struct session *s, struct tmem_client *client, struct keep_session *kept)
 {
 	*s = (struct session){ .client = client, .kept = kept };
+}
+
+void session_resume(struct session *s, struct ring *r)
+{
+	uint64_t word = ring_word(r);
+
+	if (word & RING_PARKED)
+		s->parked = (struct session_parked){
+			.ring = r,
+			.head = ring_parked_head(word),
+			.response = s->kept->parked,
+		};
+}
+
+/* ---- a request that kills the daemon ------------------------------------- */
+
+void session_refuse(struct session *s, struct session_worker *w, struct ring *r,
+		    const struct ring_chain *c, bool flush, struct tmemp_op *what)
+{
+	struct call call = { .s = s, .w = w, .ring = r, .chain = c };
+	struct tmemp_request wire;
+	enum tmemp_status st = request_fetch(&call, &wire);
+
+	if (st == TMEMP_OK)
+		st = tmemp_request_decode(&wire, &call.op);
+	if (st == TMEMP_OK)
+		st = session_check(s, &call.op);
+	/* A put that fails leaves no older page behind. */
+	if (st == TMEMP_OK && call.op.op == TMEMP_OP_PUT && flush)
+		exec_flush_page(&call);
+	*what = call.op;
+	reply(&call, st == TMEMP_OK ? TMEMP_FAILED : st);
 }
 
 void session_end(struct session *s)

@@ -31,6 +31,7 @@
 #include "latency.h"
 #include "ring.h"
 #include "tmem.h"
+#include "tmemp_decode.h"
 
 /* What a thread needs to execute requests; belongs to one thread. */
 struct session_worker {
@@ -77,6 +78,17 @@ void session_event_raise_locked(struct session *s, uint64_t events);
 
 /* Complete the parked EVENT, if there is one, with TMEMP_EVENT_* bits.  All locks held. */
 void session_event_locked(struct session *s, uint64_t events);
+
+/* r goes on where the process before us was killed: what it had parked is parked. */
+void session_resume(struct session *s, struct ring *r);
+
+/*
+ * Answer the chain just fetched with an error in place of executing it, with all
+ * locks held.  flush: remove the page that a PUT would have replaced.  *what is the
+ * request, as far as it can be told.
+ */
+void session_refuse(struct session *s, struct session_worker *w, struct ring *r,
+		    const struct ring_chain *c, bool flush, struct tmemp_op *what);
 
 /* The connection ended: ephemeral pages go, persistent ones wait.  Rings are stopped. */
 void session_end(struct session *s);

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "blame.h"
 #include "sigbus.h"
 
 enum slot_state { SLOT_FREE, SLOT_TAKEN, SLOT_LIVE };
@@ -64,8 +65,10 @@ static void sigbus_handler(int sig, siginfo_t *info, void *context)
 	if (info->si_code == BUS_ADRERR)
 		s = slot_of((uintptr_t)info->si_addr);
 	/* Returning repeats the access: it faults again into the default action. */
-	if (!s || !slot_replace(s))
+	if (!s || !slot_replace(s)) {
+		blame_strike();
 		signal(sig, SIG_DFL);
+	}
 	errno = saved;
 }
 

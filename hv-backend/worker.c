@@ -169,6 +169,19 @@ static int on_stop(struct worker *w, struct queue *q)
 	return queue_stop(q);
 }
 
+static int on_replay(struct worker *w, struct queue *q)
+{
+	alarm_set(&w->alarm, true);
+	return (int)queue_replay(q, &w->session);
+}
+
+static int on_tell(struct worker *w, struct queue *q)
+{
+	alarm_set(&w->alarm, true);
+	queue_tell(q);
+	return 0;
+}
+
 /* On the worker's thread, which is the one to be disturbed. */
 static int on_alarm_create(struct worker *w, struct queue *q)
 {
@@ -432,6 +445,16 @@ void worker_unwatch(struct worker *w, int kick)
 void worker_activate(struct worker *w, struct queue *q, bool polled)
 {
 	order_give(w, polled ? on_activate_polled : on_activate, q);
+}
+
+enum queue_replayed worker_replay(struct worker *w, struct queue *q)
+{
+	return (enum queue_replayed)order_give(w, on_replay, q);
+}
+
+void worker_tell(struct worker *w, struct queue *q)
+{
+	order_give(w, on_tell, q);
 }
 
 uint16_t worker_stop(struct worker *w, struct queue *q)
