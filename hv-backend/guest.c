@@ -1,31 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * guest.c - sockets, peers, departures.
+ * guest.c - connections and departures.
  *
  * The client in the core is made with the guest and kept for its life, so a
  * guest that is not connected has its quotas and counters.  It is taken over if
  * the core already knows the name: then its pages came back from the arena.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "door.h"
 #include "guest.h"
 #include "log.h"
+#include "peer.h"
 #include "tmemp.h"
 #include "transport.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
 
 static_assert((int)HV_DRAIN_DONE == (int)TMEMP_DRAIN_DONE &&
 	      (int)HV_DRAIN_NO_ROOM == (int)TMEMP_DRAIN_NO_ROOM, "one numbering");
@@ -33,7 +26,6 @@ static_assert((int)HV_DRAIN_DONE == (int)TMEMP_DRAIN_DONE &&
 struct guest {
 	struct guest_env env;
 	char name[TMEM_NAME_MAX];
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	enum hv_transport transport;
 	const struct transport_ops *ops;	/* of transport */
 	uint64_t region;
@@ -42,8 +34,7 @@ struct guest {
 	struct tmem_client *client;
 	struct keep_guest *kept;
 
-	int listener;
-	struct loop_source *listening;
+	struct door door;
 
 	void *kit;			/* for the next connection; NULL: none made */
 	void *conn;			/* NULL: nobody connected */
@@ -66,56 +57,17 @@ const char *guest_name(const struct guest *g)
 
 /* ---- the VMM process ------------------------------------------------------- */
 
-struct peer {
-	pid_t pid;
-	int pidfd;
-};
-
-static int pidfd_of(int socket, pid_t pid)
-{
-	int fd = -1;
-	socklen_t len = sizeof(fd);
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &len) == 0)
-		return fd;
-	/*
-	 * Kernels before 6.5.  A peer that died since it connected may have left its
-	 * number to another process; then the connection is at its end too, and what
-	 * it leaves behind is nothing, as it never said a word.
-	 */
-	return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-static struct peer peer_of(int socket)
-{
-	struct ucred cred = { .pid = 0 };
-	socklen_t len = sizeof(cred);
-	struct peer p;
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		cred.pid = 0;
-	p.pid = cred.pid;
-	/*
-	 * Without a number there is nothing to know it by when it comes back: what
-	 * can say when one of two such processes exits cannot tell them apart.
-	 */
-	p.pidfd = cred.pid > 0 ? pidfd_of(socket, cred.pid) : -1;
-	return p;
-}
-
-static bool pidfd_has_exited(int pidfd)
-{
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-
-	return poll(&p, 1, 0) == 1;
-}
-
+/* In its own pools: what the host keeps beside them is not the VMM's to wait for. */
 static bool holds_persistent(struct guest *g)
 {
-	struct tmem_client_info info;
+	struct tmem_pool_info info;
 
-	tmem_client_info(g->client, &info);
-	return info.kind[TMEM_PERSISTENT].pages > 0;
+	for (unsigned id = 0; id < TMEM_MAX_POOLS; id++) {
+		if (!tmem_pool_info(g->client, id, &info) && info.spec.kind == TMEM_PERSISTENT &&
+		    info.count.pages)
+			return true;
+	}
+	return false;
 }
 
 /* Its exit is no longer heard of here. */
@@ -254,14 +206,6 @@ static void on_message(void *arg, uint32_t events)
 	}
 }
 
-/* The peer has closed its end, seen or not. */
-static bool socket_is_over(int socket)
-{
-	struct pollfd p = { .fd = socket, .events = POLLRDHUP };
-
-	return poll(&p, 1, 0) == 1;
-}
-
 /*
  * May p take the guest's place?  NULL, or why not.  A VMM known before that is
  * not p, or is but has exited, is forgotten with all its pages if so.
@@ -269,11 +213,11 @@ static bool socket_is_over(int socket)
 static const char *peer_admit(struct guest *g, const struct peer *p)
 {
 	/* A VMM that reconnects at once may be seen here before its old end is. */
-	if (g->conn && socket_is_over(g->socket))
+	if (g->conn && peer_is_over(g->socket))
 		guest_disconnect(g);
 	if (g->conn)
 		return "already connected";
-	if (g->pidfd >= 0 && pidfd_has_exited(g->pidfd))
+	if (g->pidfd >= 0 && peer_has_exited(g->pidfd))
 		vmm_forget(g);
 	if (g->pidfd < 0 || g->vmm == p->pid)
 		return NULL;
@@ -330,8 +274,9 @@ no_conn:
 	return err;
 }
 
-static void guest_accept(struct guest *g, int socket)
+static void guest_visit(void *arg, int socket)
 {
+	struct guest *g = arg;
 	struct peer p = peer_of(socket);
 	const char *why = peer_admit(g, &p);
 	int err;
@@ -348,96 +293,6 @@ static void guest_accept(struct guest *g, int socket)
 	}
 	if (p.pidfd >= 0)
 		close(p.pidfd);
-}
-
-/*
- * Edge-triggered: what cannot be accepted for want of descriptors waits for the
- * next connection, instead of keeping the loop busy.
- */
-static void on_connection(void *arg, uint32_t events)
-{
-	struct guest *g = arg;
-
-	(void)events;
-	for (;;) {
-		int s = accept4(g->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (s >= 0) {
-			guest_accept(g, s);
-			continue;
-		}
-		if (errno == EINTR || errno == ECONNABORTED)
-			continue;
-		if (errno != EAGAIN)
-			log_guest(LOG_LEVEL_ERROR, g->name, "cannot accept: %s", strerror(errno));
-		return;
-	}
-}
-
-/* ---- the socket ---------------------------------------------------------------- */
-
-static int stream_socket(void)
-{
-	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	return s < 0 ? -errno : s;
-}
-
-/* Remove a socket that nobody listens on any more. */
-static int stale_remove(const struct sockaddr_un *a)
-{
-	struct stat st;
-	int s, err;
-
-	if (lstat(a->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EADDRINUSE;
-	s = stream_socket();
-	if (s < 0)
-		return s;
-	err = connect(s, (const struct sockaddr *)a, sizeof(*a)) < 0 ? -errno : 0;
-	close(s);
-	if (err != -ECONNREFUSED)
-		return -EADDRINUSE;
-	return unlink(a->sun_path) < 0 ? -errno : 0;
-}
-
-static int socket_give(const struct guest *g)
-{
-	gid_t group = g->env.socket_group;
-
-	return (group && chown(g->path, (uid_t)-1, group)) || chmod(g->path, 0660) ? -errno : 0;
-}
-
-/* Whose it is is set before anybody can connect, which is from listen() on. */
-static int socket_listen(struct guest *g)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int s, err;
-
-	memcpy(a.sun_path, g->path, sizeof(a.sun_path));
-	err = stale_remove(&a);
-	if (err)
-		return err;
-	s = stream_socket();
-	if (s < 0)
-		return s;
-	if (bind(s, (struct sockaddr *)&a, sizeof(a)) < 0) {
-		err = -errno;
-		close(s);
-		return err;
-	}
-	err = socket_give(g);
-	if (!err && listen(s, 8) < 0)
-		err = -errno;
-	if (err) {
-		close(s);
-		unlink(g->path);
-		return err;
-	}
-	g->listener = s;
-	return 0;
 }
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -473,8 +328,6 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 		return -EINVAL;
 	if (c->domain && strlen(c->domain) >= sizeof(g->domain))
 		return -EINVAL;
-	if (strlen(c->socket) >= sizeof(g->path))
-		return -ENAMETOOLONG;
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return -ENOMEM;
@@ -484,7 +337,6 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	g->region = c->region;
 	g->pidfd = -1;
 	strcpy(g->name, c->name);
-	strcpy(g->path, c->socket);
 	strcpy(g->domain, c->domain ? c->domain : "");
 	g->added = c->added;
 	err = client_open(g, &c->quota, &found);
@@ -497,18 +349,13 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 		err = kit_ready(g);
 	if (err)
 		goto no_listener;
-	err = socket_listen(g);
+	g->door = (struct door){ .name = g->name, .visit = guest_visit, .arg = g };
+	err = door_open(&g->door, env->loop, c->socket, env->socket_group);
 	if (err)
 		goto no_listener;
-	err = loop_add(env->loop, g->listener, EPOLLIN | EPOLLET, on_connection, g, &g->listening);
-	if (err)
-		goto no_loop;
 	*out = g;
 	return 0;
 
-no_loop:
-	close(g->listener);
-	unlink(g->path);
 no_listener:
 	kit_drop(g);
 	vmm_unwatch(g);
@@ -527,9 +374,7 @@ no_client:
  */
 static void guest_close(struct guest *g)
 {
-	loop_remove(g->listening);
-	close(g->listener);
-	unlink(g->path);
+	door_close(&g->door);
 	guest_disconnect(g);
 	kit_drop(g);
 }
@@ -571,7 +416,7 @@ void guest_info(struct guest *g, struct hv_guest_info *info)
 
 	*info = (struct hv_guest_info){
 		.name = g->name,
-		.socket = g->path,
+		.socket = g->door.path,
 		.domain = g->domain,
 		.added = g->added,
 		.transport = g->transport,
