@@ -80,7 +80,7 @@ MAN      := $(notdir $(wildcard docs/man/*.[1-9]))
 PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
             $(if $(CTL_SRC),$(O)/tmemctl) $(if $(BENCH_SRC),$(O)/tmem-bench)
 
-.PHONY: all programs tests help setup check check-fast check-units check-guests check-asan \
+.PHONY: all programs tests help setup check check-fast check-units check-dashboard check-guests check-asan \
         check-tsan fuzz fuzz-smoke lint coverage demo bench install install-guest uninstall clean
 
 all: programs ## build tmemd, tmemctl and tmem-bench
@@ -158,6 +158,11 @@ check-fast: check-units ## unit and integration tests, no guests, under a minute
 
 check-guests: setup programs ## every guest test there is
 	@ci/check-guests
+
+check-dashboard: ## the dashboard in a real browser
+	@ci/setup dashboard
+	@$(MAKE) --no-print-directory programs WITH_DASHBOARD=1
+	@ci/check-dashboard $(O)
 
 check-asan: setup ## the suite under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory O=$(O)/asan SAN=address,undefined OPT='-O1 -g' check-units

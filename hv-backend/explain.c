@@ -222,8 +222,8 @@ static enum level guests_verdict(const struct standing *t, char *text, size_t si
 			 t->full == 1 ? "is" : "are");
 		return NOTICE;
 	}
-	snprintf(text, size, "%u of %u guests at work hold %s", t->ready, t->guests,
-		 size_format(t->physical, bytes));
+	snprintf(text, size, "%u of %u guests %s at work, %s held for them",
+		 t->ready, t->guests, t->ready == 1 ? "is" : "are", size_format(t->physical, bytes));
 	return GOOD;
 }
 

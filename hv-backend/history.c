@@ -270,7 +270,17 @@ static void host_columns(FILE *f, const struct window *w)
 	fputc('}', f);
 }
 
-/* A guest without a driver does nothing, which is not the same as 0. */
+/* A guest without a driver does nothing and holds nothing, which is not the same as 0. */
+static bool sample_works(const struct guest_sample *s)
+{
+	return s->presence == HISTORY_READY;
+}
+
+static bool sample_holds(const struct guest_sample *s)
+{
+	return sample_works(s) || s->ephemeral || s->persistent;
+}
+
 static void guest_columns(FILE *f, const struct window *w, const struct guest *g)
 {
 	const struct guest_sample *s = g->ring[w->span].sample;
@@ -279,17 +289,17 @@ static void guest_columns(FILE *f, const struct window *w, const struct guest *g
 	fprintf(f, "{\"name\":\"%s\",", g->now.name);
 	COLUMN(f, w, "driver", s[n % length].presence != HISTORY_ABSENT, "%s",
 	       s[n % length].presence == HISTORY_READY ? "true" : "false");
-#define GUEST(name, member, from, format, cast)						\
+#define GUEST(name, member, known)							\
 	fputc(',', f);									\
-	COLUMN(f, w, name, s[n % length].presence >= from, format, cast(s[n % length].member))
-	GUEST("ephemeral_bytes", ephemeral, HISTORY_SILENT, "%llu", BYTES);
-	GUEST("persistent_bytes", persistent, HISTORY_SILENT, "%llu", BYTES);
-	GUEST("logical_bytes", pages * (uint64_t)TMEM_PAGE_SIZE, HISTORY_SILENT, "%llu", BYTES);
-	GUEST("puts", puts, HISTORY_READY, "%llu", BYTES);
-	GUEST("puts_refused", refused, HISTORY_READY, "%llu", BYTES);
-	GUEST("gets", gets, HISTORY_READY, "%llu", BYTES);
-	GUEST("gets_ok", hits, HISTORY_READY, "%llu", BYTES);
-	GUEST("evicted_pages", evicted, HISTORY_READY, "%llu", BYTES);
+	COLUMN(f, w, name, known(&s[n % length]), "%llu", BYTES(s[n % length].member))
+	GUEST("ephemeral_bytes", ephemeral, sample_holds);
+	GUEST("persistent_bytes", persistent, sample_holds);
+	GUEST("logical_bytes", pages * (uint64_t)TMEM_PAGE_SIZE, sample_holds);
+	GUEST("puts", puts, sample_works);
+	GUEST("puts_refused", refused, sample_works);
+	GUEST("gets", gets, sample_works);
+	GUEST("gets_ok", hits, sample_works);
+	GUEST("evicted_pages", evicted, sample_works);
 #undef GUEST
 	fputc('}', f);
 }

@@ -18,6 +18,7 @@
 int bench_core(int argc, char **argv);
 int bench_scale(int argc, char **argv);
 int bench_ring(int argc, char **argv);
+int bench_load(int argc, char **argv);
 
 enum { BENCH_OK = 0, BENCH_FAILED = 1, BENCH_USAGE = 2 };
 

@@ -22,6 +22,8 @@ static const struct command commands[] = {
 	  "[--corpus FILE] [--codec lzo|lz4|zstd] [--dedup] [--zbud-two] [--json]   core against codec" },
 	{ "scale", bench_scale, "[--json]   more threads, pages, clients, memory" },
 	{ "ring", bench_ring, "[--json]   cost of a page over the whole way to a daemon" },
+	{ "load", bench_load,
+	  "[--seconds N] [--pages N] [--pause-us N] [--seed N] [--hold] SOCKET   a guest at work" },
 	{ NULL, NULL, NULL },
 };
 
