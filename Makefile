@@ -70,7 +70,7 @@ LIB_FRONT := $(O)/libtmemfront.a
 LIB_TEST  := $(O)/libtest.a
 
 CORE_LIBS  := -llzo2 -llz4 -lzstd -lxxhash
-HV_LIBS    := -ljansson -linih -lmicrohttpd
+HV_LIBS    := -ljansson -linih -lmicrohttpd -lseccomp -lcap-ng
 CTL_LIBS   := -ljansson -lsmartcols
 TEST_LIBS  := -lcmocka
 
@@ -101,6 +101,14 @@ $(O)/dashboard/with-$(WITH_DASHBOARD):
 	@mkdir -p $(@D) && rm -f $(@D)/with-* && touch $@
 $(O)/dashboard/files.o: $(O)/dashboard/files.c hv-backend/web_files.h
 	$(call say,CC)$(CC) $(INC_hv-backend) $(ALL_CFLAGS) -c -o $@ $<
+
+# The system calls that the daemon's sources name: confine.c allows no others.
+CALLERS := $(HV_SRC) hv-backend/tmemd.c $(CORE_SRC)
+$(O)/gen/syscalls.inc: hv-backend/syscalls.sh $(CALLERS)
+	@mkdir -p $(@D)
+	$(call say,GEN)hv-backend/syscalls.sh $(CALLERS) > $@
+$(O)/obj/hv-backend/confine.o: $(O)/gen/syscalls.inc
+$(O)/obj/hv-backend/confine.o: private CFLAGS += -I$(O)/gen
 
 define archive
 @rm -f $@
