@@ -70,7 +70,7 @@ LIB_FRONT := $(O)/libtmemfront.a
 LIB_TEST  := $(O)/libtest.a
 
 CORE_LIBS  := -llzo2 -llz4 -lzstd -lxxhash
-HV_LIBS    := -ljansson -linih -lmicrohttpd -lseccomp -lcap-ng
+HV_LIBS    := -ljansson -linih -lmicrohttpd -lseccomp -lcap-ng -lsystemd
 CTL_LIBS   := -ljansson -lsmartcols
 TEST_LIBS  := -lcmocka
 
@@ -198,10 +198,17 @@ demo: ## two real guests swap into this host, beside the same work without tmem
 bench: setup programs ## the figures of docs/performance.md
 	@ci/bench-all
 
-install: programs ## to $(DESTDIR)$(PREFIX)
+SYSTEMD = $(DESTDIR)$(PREFIX)/lib/systemd
+
+install: programs ## to $(DESTDIR)$(PREFIX), and a first /etc/tmemd/tmemd.conf
 	install -Dm755 $(O)/tmemd $(DESTDIR)$(PREFIX)/sbin/tmemd
 	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
 	install -Dm644 hv-backend/tmemd.conf $(DESTDIR)$(PREFIX)/share/doc/tmemd/tmemd.conf
+	[ -e $(DESTDIR)/etc/tmemd/tmemd.conf ] || install -Dm644 hv-backend/tmemd.conf $(DESTDIR)/etc/tmemd/tmemd.conf
+	install -d $(SYSTEMD)/system
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' hv-backend/systemd/tmemd.service.in >$(SYSTEMD)/system/tmemd.service
+	install -Dm644 hv-backend/systemd/tmemd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tmemd.conf
+	install -Dm644 hv-backend/systemd/tmemd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tmemd.conf
 	install -Dm644 hv-backend/tmemctl/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	for m in $(MAN); do install -Dm644 docs/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
 
@@ -215,10 +222,11 @@ install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src
 	install -m644 protocol/tmemp.h protocol/tmemp_ivshmem.h $(GUEST_SRC)/protocol
 	install -m644 guest-frontend/linux/dkms.conf $(GUEST_SRC)
 
-uninstall: ## what install put there
+uninstall: ## what install put there, but /etc/tmemd
 	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/bin/tmemctl
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd
+	rm -f $(SYSTEMD)/system/tmemd.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/tmemd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tmemd.conf
 	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 
 clean: ## remove the build

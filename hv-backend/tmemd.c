@@ -6,7 +6,8 @@
  *          process (estate.h), signals.
  * How:     each stage has a start and a stop; what started is stopped in reverse
  *          order, after a signal as after a stage that failed.  The control
- *          socket comes last: whoever reaches it finds everything there.
+ *          socket comes last, and after it the word to the service manager:
+ *          whoever reaches us finds everything there.
  * Must not: end, once running, for anything but SIGTERM, SIGINT or the loop
  *          itself failing.
  *
@@ -42,6 +43,7 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "notify.h"
 #include "options.h"
 #include "pressure.h"
 #include "sensors.h"
@@ -71,6 +73,7 @@ struct daemon {
 	struct hv *hv;
 	struct verbs_host verbs;
 	struct control *control;
+	struct notify *notify;
 	struct history *history;
 	struct web *web;
 	struct http *http;
@@ -251,6 +254,7 @@ static void configuration_reread(struct daemon *d)
 	struct config c;
 	struct config_error e;
 
+	notify_reloading();
 	if (options_parse(d->argc, d->argv, &c, &wish, &e)) {
 		log_error("configuration not read again: %s", e.text);
 	} else {
@@ -261,6 +265,7 @@ static void configuration_reread(struct daemon *d)
 			 "force");
 	}
 	config_free(&c);
+	notify_reloaded();
 }
 
 static void signal_ready(void *arg, uint32_t events)
@@ -564,6 +569,43 @@ static void control_stop(struct daemon *d)
 	control_destroy(d->control);
 }
 
+struct serving {
+	unsigned guests, ready;
+};
+
+static int serving_count(const struct hv_guest_info *info, void *arg)
+{
+	struct serving *s = arg;
+
+	s->guests++;
+	s->ready += info->state == HV_GUEST_READY;
+	return 0;
+}
+
+static void status_say(void *arg, char *text, size_t size)
+{
+	struct daemon *d = arg;
+	struct serving serving = { 0 };
+	struct pressure_status pressure;
+	char used[SIZE_TEXT_MAX], target[SIZE_TEXT_MAX];
+
+	hv_guest_each(d->hv, serving_count, &serving);
+	pressure_status(d->pressure, &pressure);
+	snprintf(text, size, "%u of %u guests connected; holds %s of %s", serving.ready,
+		 serving.guests, size_format(pressure.inputs.arena.resident, used),
+		 size_format(pressure.decision.target, target));
+}
+
+static int notify_start(struct daemon *d)
+{
+	return notify_create(&d->notify, d->loop, status_say, d);
+}
+
+static void notify_stop(struct daemon *d)
+{
+	notify_destroy(d->notify);
+}
+
 static const struct stage {
 	const char *name;
 	int (*start)(struct daemon *d);
@@ -584,6 +626,7 @@ static const struct stage {
 	{ "HTTP", http_start, http_stop },
 	{ "system calls", calls_start, NULL },
 	{ "control socket", control_start, control_stop },
+	{ "service manager", notify_start, notify_stop },
 };
 
 /* ---- the whole --------------------------------------------------------- */
