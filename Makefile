@@ -141,6 +141,12 @@ $(O)/test/$(notdir $(basename $1)): $(call objs,$1) $(LIB_TEST) $(LIB_FRONT) $(L
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$t)))
 
+# What a test puts between a daemon and its C library.
+$(O)/test/bad_libc.so: hv-backend/test/preload/bad_libc.c hv-backend/test/preload/bad_libc.h
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(OPT) -std=gnu11 $(WARN) -D_GNU_SOURCE -fPIC -shared -fno-builtin -o $@ $<
+tests: $(O)/test/bad_libc.so
+
 # Fuzz targets are built with clang in a tree of their own: make fuzz.
 define fuzz_rule
 $(O)/fuzz/$(notdir $(basename $1)): $(call objs,$1) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
