@@ -2,7 +2,7 @@
 /*
  * request.c - from the module's operations to the wire, and back.
  *
- * Owns:     the session (nonce, epoch), the pool, and every wire field.
+ * Owns:     the session (nonce, epoch), the pools, and every wire field.
  * How:      one nonce is drawn when the module is loaded.  Each transport that
  *           comes says HELLO with it: a host that still has the pages of this
  *           load answers the epoch it had, any other host a new one.  Queues
@@ -35,7 +35,12 @@ static struct {
 	unsigned int queues;		/* set by the first attach, then constant */
 	u64 nonce;			/* constant once initialised */
 	u64 epoch;			/* 0: no HELLO was answered yet */
-	bool ready;			/* the pool exists */
+	bool ready;			/* the swap pool exists */
+	struct host_pool {
+		bool open;		/* the cache's: every host is to have it */
+		bool shared;
+		u8 uuid[16];
+	} pools[TMEM_POOL_COUNT];
 } host;
 
 void tmem_host_init(unsigned int queues)
@@ -80,6 +85,7 @@ static struct tmemp_request *request_start(struct tmem_slot *slot, enum tmemp_op
 	struct tmemp_request *r = slot->request;
 
 	memset(r, 0, sizeof(*r));
+	slot->failed = TMEM_POSTS_FAILED;
 	r->op = cpu_to_le16(op);
 	r->epoch = cpu_to_le64(op == TMEMP_OP_HELLO ? 0 : host.epoch);
 	slot->way = way;
@@ -136,6 +142,13 @@ int tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key,
 int tmem_put_post(struct tmem_slot *slot, const struct tmem_key *key)
 {
 	page_start(slot, key, TMEMP_OP_PUT, TMEM_PAGE_OUT)->key.tag = cpu_to_le64(key->tag);
+	slot->failed = TMEM_CACHE_PUTS_REFUSED;
+	return page_submit(slot, TMEM_SLOT_POSTED, NULL);
+}
+
+int tmem_flush_object_post(struct tmem_slot *slot, const struct tmem_key *key)
+{
+	page_start(slot, key, TMEMP_OP_FLUSH_OBJECT, TMEM_PAGE_NONE)->key.index = 0;
 	return page_submit(slot, TMEM_SLOT_POSTED, NULL);
 }
 
@@ -247,7 +260,8 @@ static int host_hello(void)
 	r->hello.version_min = cpu_to_le16(TMEMP_VERSION);
 	r->hello.version_max = cpu_to_le16(TMEMP_VERSION);
 	r->hello.nonce = cpu_to_le64(host.nonce);
-	r->hello.ops = cpu_to_le64(OPS_NEEDED | 1u << TMEMP_OP_EVENT);
+	r->hello.ops = cpu_to_le64(OPS_NEEDED | 1u << TMEMP_OP_FLUSH_OBJECT |
+				   1u << TMEMP_OP_EVENT);
 	r->hello.driver_version = cpu_to_le32(TMEM_VERSION_WIRE);
 	r->hello.kernel_version = cpu_to_le32(COMPAT_KERNEL_VERSION);
 	err = control_call(slot, &answer);
@@ -265,7 +279,7 @@ static int host_hello(void)
 	return 0;
 }
 
-static int pool_call(enum tmemp_opcode op, u32 flags)
+static int pool_call(enum tmemp_opcode op, enum tmem_pool pool, u32 flags, const u8 *uuid)
 {
 	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_WAIT);
 	struct tmemp_response answer;
@@ -274,10 +288,59 @@ static int pool_call(enum tmemp_opcode op, u32 flags)
 	if (!slot)
 		return -ETIMEDOUT;
 	r = request_start(slot, op, TMEM_PAGE_NONE);
-	r->pool = cpu_to_le32(TMEM_POOL_SWAP);
+	r->pool = cpu_to_le32(pool);
 	if (op == TMEMP_OP_POOL_CREATE)
 		r->create.flags = cpu_to_le32(flags);
+	if (uuid)
+		memcpy(r->create.uuid, uuid, sizeof(r->create.uuid));
 	return control_call(slot, &answer);
+}
+
+static int cache_pool_create(enum tmem_pool pool)
+{
+	const struct host_pool *p = &host.pools[pool];
+	int err = pool_call(TMEMP_OP_POOL_CREATE, pool, p->shared ? TMEMP_POOL_SHARED : 0,
+			    p->shared ? p->uuid : NULL);
+
+	if (err)
+		pr_warn("tmem: the host has no pool %u for the page cache: error %d\n", pool, err);
+	return err;
+}
+
+/* A page cache without a pool costs hits: no reason to be without the host. */
+static void cache_pools_create(void)
+{
+	enum tmem_pool pool;
+
+	for (pool = TMEM_POOL_CACHE; pool < TMEM_POOL_COUNT; pool++) {
+		if (host.pools[pool].open)
+			cache_pool_create(pool);
+	}
+}
+
+int tmem_pool_open(enum tmem_pool pool, const u8 uuid[16])
+{
+	struct host_pool *p = &host.pools[pool];
+	int err = -ENODEV;
+
+	mutex_lock(&session_lock);
+	p->open = true;
+	p->shared = uuid;
+	if (uuid)
+		memcpy(p->uuid, uuid, sizeof(p->uuid));
+	if (host.ready)
+		err = cache_pool_create(pool);
+	mutex_unlock(&session_lock);
+	return err;
+}
+
+void tmem_pool_close(enum tmem_pool pool)
+{
+	mutex_lock(&session_lock);
+	host.pools[pool].open = false;
+	if (host.ready && pool_call(TMEMP_OP_POOL_DESTROY, pool, 0, NULL))
+		pr_warn("tmem: the host did not confirm that it dropped pool %u\n", pool);
+	mutex_unlock(&session_lock);
 }
 
 static void host_stop_locked(void)
@@ -305,7 +368,9 @@ static int host_start_locked(struct tmem_transport *t)
 	tmem_queues_start(t);
 	err = host_hello();
 	if (!err)
-		err = pool_call(TMEMP_OP_POOL_CREATE, TMEMP_POOL_PERSISTENT);
+		err = pool_call(TMEMP_OP_POOL_CREATE, TMEM_POOL_SWAP, TMEMP_POOL_PERSISTENT, NULL);
+	if (!err)
+		cache_pools_create();
 	return err;
 }
 
@@ -347,7 +412,7 @@ void tmem_host_forget(void)
 	mutex_lock(&session_lock);
 	if (host.ready) {
 		WRITE_ONCE(host.ready, false);
-		if (pool_call(TMEMP_OP_POOL_DESTROY, 0))
+		if (pool_call(TMEMP_OP_POOL_DESTROY, TMEM_POOL_SWAP, 0, NULL))
 			pr_warn("tmem: the host did not confirm that it dropped this guest's pages\n");
 	}
 	mutex_unlock(&session_lock);

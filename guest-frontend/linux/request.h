@@ -10,7 +10,8 @@
 /* The module's pools; a pool's number is its place in POOL_CREATE. */
 enum tmem_pool {
 	TMEM_POOL_SWAP,		/* persistent: the swap device's */
-	TMEM_POOL_COUNT
+	TMEM_POOL_CACHE,	/* ephemeral: the first of those for file systems */
+	TMEM_POOL_COUNT = TMEMP_MAX_POOLS
 };
 
 /* Which page; host byte order. */
@@ -61,6 +62,17 @@ bool tmem_event_poll(struct tmem_slot *slot, u64 *events);
 
 bool tmem_host_ready(void);
 
+/*
+ * Have an ephemeral pool at this host and every later one; uuid names it where it is
+ * shared, else it is NULL.  -ENODEV: there is no host now, later ones will be asked;
+ * else how the host failed, which is asked again when it is attached again.
+ * Sleeps, bounded.
+ */
+int  tmem_pool_open(enum tmem_pool pool, const u8 uuid[16]);
+
+/* Have it no longer.  Sleeps, bounded. */
+void tmem_pool_close(enum tmem_pool pool);
+
 /* The epoch of the host that was attached last; 0: there was none. */
 u64  tmem_host_epoch(void);
 unsigned int tmem_host_queues(void);		/* in use; 0 before the first host */
@@ -90,6 +102,7 @@ int  tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key,
  * went away before the host executed it; may be NULL.
  */
 int  tmem_put_post(struct tmem_slot *slot, const struct tmem_key *key);
+int  tmem_flush_object_post(struct tmem_slot *slot, const struct tmem_key *key);
 int  tmem_flush_post(struct tmem_slot *slot, const struct tmem_key *key,
 		     const struct tmem_call *lost);
 

@@ -85,6 +85,12 @@ static void called_less_locked(struct tmem_queue *q)
 		q->expecting = false;
 }
 
+/* Which count of its queue an OVERDUE slot is in. */
+static unsigned int *slot_late_count(struct tmem_slot *slot)
+{
+	return slot->brief ? &slot->queue->tardy : &slot->queue->overdue;
+}
+
 /* The host is done with slot.  The response is read once, here. */
 static void slot_answered_locked(struct tmem_queue *q, struct tmem_slot *slot, u32 written)
 {
@@ -102,13 +108,13 @@ static void slot_answered_locked(struct tmem_queue *q, struct tmem_slot *slot, u
 		called_less_locked(q);
 		break;
 	case TMEM_SLOT_OVERDUE:
-		q->overdue--;
+		--*slot_late_count(slot);
 		tmem_count(TMEM_LATE);
 		slot_free_locked(q, slot);
 		break;
 	case TMEM_SLOT_POSTED:
 		if (written < sizeof(slot->answer) || slot->answer.status != cpu_to_le32(TMEMP_OK))
-			tmem_count(TMEM_POSTS_FAILED);
+			tmem_count(slot->failed);
 		slot_free_locked(q, slot);
 		break;
 	default:
@@ -216,10 +222,26 @@ static void queue_sleepers(struct tmem_queue *q, int change)
 
 /* ---- acquire, submit, release -------------------------------------------- */
 
-/* Whether there is a slot that also fits the ring. */
-static bool queue_room_locked(const struct tmem_queue *q)
+/* Whether there is a slot for that patience that also fits the ring. */
+static bool queue_room_locked(const struct tmem_queue *q, enum tmem_patience patience)
 {
-	return q->transport && q->busy < min(q->transport->depth, TMEM_SLOTS);
+	unsigned int most = q->transport ? min(q->transport->depth, TMEM_SLOTS) : 0;
+
+	return q->busy < (patience == TMEM_SPARE ? most / 2 : most);
+}
+
+/* Whether waiting for a slot is no use to that patience. */
+static bool queue_hopeless_locked(const struct tmem_queue *q, enum tmem_patience patience)
+{
+	switch (patience) {
+	case TMEM_BRIEF:
+	case TMEM_SPARE:
+		return !q->transport || q->overdue || q->tardy;
+	case TMEM_WAIT:
+		return !q->transport || q->overdue;
+	default:
+		return !q->transport;
+	}
 }
 
 /* A free slot, or NULL; *hopeless says that waiting for one is no use. */
@@ -231,12 +253,12 @@ static struct tmem_slot *slot_take(struct tmem_queue *q, enum tmem_patience pati
 	bool room;
 
 	spin_lock_irqsave(&q->lock, flags);
-	room = queue_room_locked(q);
-	if (!room || q->overdue) {
+	room = queue_room_locked(q, patience);
+	if (!room || q->overdue || q->tardy) {
 		queue_reap_locked(q);
-		room = queue_room_locked(q);
+		room = queue_room_locked(q, patience);
 	}
-	*hopeless = !q->transport || (patience == TMEM_WAIT && q->overdue);
+	*hopeless = queue_hopeless_locked(q, patience);
 	if (room && !*hopeless) {
 		slot = list_first_entry(&q->free, struct tmem_slot, entry);
 		list_del_init(&slot->entry);
@@ -256,7 +278,7 @@ struct tmem_slot *tmem_slot_acquire(struct tmem_queue *q, enum tmem_patience pat
 	bool hopeless;
 
 	slot = slot_take(q, patience, &hopeless);
-	if (slot || hopeless || patience == TMEM_NOWAIT)
+	if (slot || hopeless || patience != TMEM_WAIT)
 		return slot;
 
 	queue_sleepers(q, 1);
@@ -290,11 +312,12 @@ static void queue_watch_locked(struct tmem_queue *q, unsigned long at)
 	mod_timer(&q->watch, time_before(at, nudge) ? at : nudge);
 }
 
-static void slot_overdue_locked(struct tmem_queue *q, struct tmem_slot *slot)
+static void slot_overdue_locked(struct tmem_queue *q, struct tmem_slot *slot, bool brief)
 {
 	slot->state = TMEM_SLOT_OVERDUE;
-	q->overdue++;
-	tmem_count(TMEM_TIMEOUTS);
+	slot->brief = brief;
+	++*slot_late_count(slot);
+	tmem_count(brief ? TMEM_TARDY : TMEM_TIMEOUTS);
 	if (!timer_pending(&q->watch))
 		queue_watch_locked(q, jiffies + MAX_JIFFY_OFFSET);
 }
@@ -375,10 +398,10 @@ void tmem_queue_attend(struct tmem_queue *q, bool poll)
 	queue_call_back(q, true);
 }
 
-static void slot_sleep(struct tmem_slot *slot)
+static void slot_sleep(struct tmem_slot *slot, unsigned int left_ms)
 {
-	unsigned int ms, left_ms = READ_ONCE(timeout_ms);
 	struct tmem_queue *q = slot->queue;
+	unsigned int ms;
 
 	queue_sleepers(q, 1);
 	for (; left_ms; left_ms -= ms) {
@@ -390,30 +413,50 @@ static void slot_sleep(struct tmem_slot *slot)
 	queue_sleepers(q, -1);
 }
 
-bool tmem_slot_wait(struct tmem_slot *slot)
+static void slot_wait(struct tmem_slot *slot, unsigned int ms)
 {
 	struct tmem_queue *q = slot->queue;
 	u64 start = ktime_get_ns();
-	unsigned long flags;
-	bool answered;
 
 	if (queue_spin(q, slot)) {
 		tmem_count(TMEM_POLLED);
 	} else {
-		slot_sleep(slot);
+		slot_sleep(slot, ms);
 		queue_adapt(q, ktime_get_ns() - start);
 		tmem_count(TMEM_SLEPT);
 	}
+}
+
+/* The caller waits no longer.  True: the slot is its again. */
+static bool slot_wait_end(struct tmem_slot *slot, bool brief)
+{
+	struct tmem_queue *q = slot->queue;
+	unsigned long flags;
+	bool answered;
 
 	spin_lock_irqsave(&q->lock, flags);
 	answered = slot->state == TMEM_SLOT_DONE;
-	if (answered) {
+	if (answered)
 		slot->state = TMEM_SLOT_HELD;
-	} else {
-		slot_overdue_locked(q, slot);
-	}
+	else
+		slot_overdue_locked(q, slot, brief);
 	spin_unlock_irqrestore(&q->lock, flags);
 	return answered;
+}
+
+bool tmem_slot_wait(struct tmem_slot *slot)
+{
+	slot_wait(slot, READ_ONCE(timeout_ms));
+	return slot_wait_end(slot, false);
+}
+
+bool tmem_slot_wait_until(struct tmem_slot *slot, u64 deadline_ns)
+{
+	u64 now = ktime_get_ns();
+
+	if (now < deadline_ns)
+		slot_wait(slot, div_u64(deadline_ns - now, NSEC_PER_MSEC) + 1);
+	return slot_wait_end(slot, true);
 }
 
 bool tmem_slot_poll(struct tmem_slot *slot)
@@ -450,7 +493,7 @@ static bool slot_expire(struct tmem_queue *q, struct tmem_call *call)
 		found = true;
 		*call = slot->call;
 		called_less_locked(q);
-		slot_overdue_locked(q, slot);
+		slot_overdue_locked(q, slot, false);
 	}
 	spin_unlock_irqrestore(&q->lock, flags);
 	return found;
@@ -469,6 +512,11 @@ static unsigned long queue_deadline_locked(const struct tmem_queue *q)
 	return first;
 }
 
+static bool queue_watched_locked(const struct tmem_queue *q)
+{
+	return q->transport && (q->called || q->overdue || q->tardy);
+}
+
 /* Slots that nobody attends to yet are left to the interrupt from here on. */
 static void queue_watch(struct timer_list *timer)
 {
@@ -479,7 +527,7 @@ static void queue_watch(struct timer_list *timer)
 	spin_lock_irqsave(&q->lock, flags);
 	q->expecting = q->called > 0;
 	queue_settle_locked(q);
-	if (q->transport && (q->called || q->overdue)) {
+	if (queue_watched_locked(q)) {
 		tmem_count(TMEM_NUDGES);
 		q->transport->ops->notify(q->transport, q->index);
 	}
@@ -490,7 +538,7 @@ static void queue_watch(struct timer_list *timer)
 		call.done(&call, NULL);
 
 	spin_lock_irqsave(&q->lock, flags);
-	if (q->transport && (q->called || q->overdue))
+	if (queue_watched_locked(q))
 		queue_watch_locked(q, queue_deadline_locked(q));
 	spin_unlock_irqrestore(&q->lock, flags);
 }
@@ -535,7 +583,7 @@ static bool slot_drop(struct tmem_queue *q, struct tmem_slot *slot, struct tmem_
 		complete(&slot->done);
 		break;
 	case TMEM_SLOT_OVERDUE:
-		q->overdue--;
+		--*slot_late_count(slot);
 		slot_free_locked(q, slot);
 		break;
 	case TMEM_SLOT_POSTED:
@@ -578,7 +626,7 @@ unsigned int tmem_queues_overdue(void)
 	unsigned int i, sum = 0;
 
 	for (i = 0; i < queue_count; i++)
-		sum += READ_ONCE(queues[i].overdue);
+		sum += READ_ONCE(queues[i].overdue) + READ_ONCE(queues[i].tardy);
 	return sum;
 }
 

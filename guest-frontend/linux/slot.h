@@ -11,6 +11,7 @@
 #include <linux/timer.h>
 #include <linux/wait.h>
 
+#include "stats.h"
 #include "tmemp.h"
 #include "transport.h"
 
@@ -63,6 +64,8 @@ struct tmem_slot {
 	enum tmem_slot_state	state;
 	struct tmemp_response	answer;		/* private copy; valid once waited for */
 	u32			written;	/* bytes, as the host says */
+	bool			brief;		/* OVERDUE: it was waited for briefly */
+	enum tmem_counter	failed;		/* POSTED: counts it if the answer is not OK */
 	struct completion	done;		/* AWAITED */
 	struct tmem_call	call;		/* CALLED, POSTED; .done is NULL where nobody is told */
 	u64			submitted_ns;	/* CALLED; ktime */
@@ -76,9 +79,10 @@ struct tmem_slot {
  *   TMEM_SLOTS = FREE + HELD + POSTED + AWAITED + CALLED + DONE + ANSWERED + OVERDUE
  *   busy       = TMEM_SLOTS - FREE
  *   called     = slots that are CALLED
- *   overdue    = slots that are OVERDUE
+ *   overdue    = slots that are OVERDUE and not brief
+ *   tardy      = slots that are OVERDUE and brief
  *   transport  = NULL  =>  the ring is not touched
- *   called or overdue  =>  watch is pending, or there is no transport
+ *   called, overdue or tardy  =>  watch is pending, or there is no transport
  *   expecting          =>  called
  *   an ANSWERED slot   =>  somebody who polls, the interrupt or watch calls back for it
  *
@@ -95,6 +99,7 @@ struct tmem_queue {
 	unsigned int		busy;
 	unsigned int		called;
 	unsigned int		overdue;
+	unsigned int		tardy;
 	unsigned int		sleepers;	/* tasks that need the interrupt */
 	bool			expecting;	/* so do CALLED slots */
 	unsigned int		spin_ns;	/* how long a caller polls before it sleeps */
@@ -104,6 +109,8 @@ struct tmem_queue {
 
 enum tmem_patience {
 	TMEM_NOWAIT,	/* a slot at once or none; any context */
+	TMEM_BRIEF,	/* the same, but none while the host is overdue or tardy */
+	TMEM_SPARE,	/* the same, and half of them are left to others */
 	TMEM_WAIT,	/* waits for a slot, bounded; none while the host is overdue */
 };
 
@@ -148,6 +155,12 @@ void tmem_queue_attend(struct tmem_queue *q, bool poll);
  * the slot is gone.
  */
 bool tmem_slot_wait(struct tmem_slot *slot);
+
+/*
+ * The same, until ktime_get_ns() is deadline_ns, within a jiffy.  A host that is
+ * late for this is tardy, which says nothing to those who wait for longer.
+ */
+bool tmem_slot_wait_until(struct tmem_slot *slot, u64 deadline_ns);
 
 /* Whether the answer of an awaited slot is there; if so it is the caller's again. */
 bool tmem_slot_poll(struct tmem_slot *slot);

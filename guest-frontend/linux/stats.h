@@ -19,11 +19,22 @@
 	X(FLUSHES, flushes)		/* flushes queued to the host */ \
 	X(FLUSHES_OWED, flushes_owed)	/* of those, first noted as owed */ \
 	X(POSTS_FAILED, posts_failed)	/* queued, nobody waited, not OK */ \
+	X(CACHE_PUTS, cache_puts)	/* clean pages queued to the host */ \
+	X(CACHE_PUTS_REFUSED, cache_puts_refused) /* of those, not taken */ \
+	X(CACHE_PUTS_FILTERED, cache_puts_filtered) /* not put: seen once */ \
+	X(CACHE_PUTS_UNSAFE, cache_puts_unsafe) /* not put: could be stale */ \
+	X(CACHE_PUTS_DROPPED, cache_puts_dropped) /* not put: no room, no host */ \
+	X(CACHE_GETS, cache_gets)	/* asked of the host */		\
+	X(CACHE_HITS, cache_hits)	/* of those, read from there */	\
+	X(CACHE_GETS_DROPPED, cache_gets_dropped) /* not asked: no room, no host */ \
+	X(CACHE_INVALIDATIONS, cache_invalidations) /* generations ended */ \
+	X(CACHE_INDEX_TOO_BIG, cache_index_too_big) /* not put: no such key */ \
 	X(DISK_WRITES, disk_writes)	/* pages */			\
 	X(DISK_READS, disk_reads)	/* pages */			\
 	X(ZERO_READS, zero_reads)	/* pages nobody wrote; no disk */ \
 	X(IO_ERRORS, io_errors)		/* reads and writes failed */	\
 	X(TIMEOUTS, timeouts)		/* answers not waited for any longer */ \
+	X(TARDY, tardy)			/* the same, after a brief wait */ \
 	X(LATE, late)			/* of those, came later */	\
 	X(POLLED, polled)		/* answers found without one */	\
 	X(SLEPT, slept)			/* answers that took an interrupt */	\
