@@ -14,6 +14,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 
+#include "cache.h"
 #include "event.h"
 #include "ivshmem.h"
 #include "request.h"
@@ -54,8 +55,13 @@ static int __init tmem_init(void)
 	err = tmem_event_init();
 	if (err)
 		goto err_swap;
+	err = tmem_cache_init();
+	if (err)
+		goto err_event;
 	return 0;
 
+err_event:
+	tmem_event_exit();
 err_swap:
 	tmem_swap_exit();
 err_host:
@@ -72,6 +78,7 @@ err_queues:
 
 static void __exit tmem_exit(void)
 {
+	tmem_cache_exit();
 	tmem_event_exit();
 	tmem_swap_exit();
 	tmem_host_forget();
@@ -84,5 +91,5 @@ static void __exit tmem_exit(void)
 module_init(tmem_init);
 module_exit(tmem_exit);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Transcendent memory: swap pages kept by the host");
+MODULE_DESCRIPTION("Transcendent memory: swap pages and page cache kept by the host");
 MODULE_VERSION(TMEM_VERSION_TEXT);

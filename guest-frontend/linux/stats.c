@@ -7,6 +7,7 @@
  *           built without debugfs (User-mode Linux).  Beside it
  *             pages_held   pages of this guest that only the host has
  *             swap         1: swap pages are offered to the host; 0: they are not
+ *           and the page cache's (cache_sysfs.c).
  * How:      a counter is incremented on its own processor where its fact
  *           happens, and summed when somebody reads.  One "name value" a line.
  * Must not: be read by the module itself.
@@ -18,6 +19,7 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
+#include "cache_switch.h"
 #include "request.h"
 #include "slot.h"
 #include "stats.h"
@@ -115,6 +117,8 @@ int tmem_stats_init(void)
 	if (!sysfs)
 		return -ENOMEM;
 	err = sysfs_create_files(sysfs, sysfs_files);
+	if (!err)
+		err = sysfs_create_files(sysfs, tmem_cache_files);
 	if (err) {
 		kobject_put(sysfs);
 		return err;

@@ -17,6 +17,7 @@
 #define COMPAT_SINCE(a, b)	(LINUX_VERSION_CODE >= KERNEL_VERSION(a, b, 0))
 
 #include "compat_block.h"
+#include "compat_cache.h"
 #include "compat_mem.h"
 #include "compat_timer.h"
 #include "compat_virtio.h"

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * cache_stage.c - room for bursts of puts.
+ *
+ * Owns:     a fixed number of pages, copied from the page cache, and their keys.
+ * How:      reclaim drops pages by the hundred in less time than the host takes to look at
+ *           its ring, and it cannot wait.  What finds no slot is copied here, and a worker,
+ *           which can wait, puts it.  Where this is full too the page is not kept.
+ *           Readers are paced: where it is filling up they wait for a while before they
+ *           read on.  A host that lets them wait in vain paces nobody for some time.
+ *           A page may be put behind a newer one of its key here.  Then the host has the
+ *           older tag, which nobody believes: that costs a hit.
+ * Must not: hold up whoever adds; take slots that others need.
+ *
+ *   pages = free + waiting + the one in the worker's hands
+ *
+ * Locks:    stage.lock, with interrupts off; none is taken under it.
+ */
+#include <linux/delay.h>
+#include <linux/highmem.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "cache_stage.h"
+#include "compat.h"
+#include "stats.h"
+
+#define TRIES		20u	/* for a slot, before the worker gives the processor up */
+#define TRY_US		100u
+#define PACED_PART	4u	/* fuller than one in so many, readers wait */
+#define UNPACED		(HZ / 10)
+
+struct staged {
+	struct list_head entry;
+	struct tmem_key key;
+	void *page;
+};
+
+static void stage_work(struct work_struct *work);
+
+static struct {
+	spinlock_t lock;
+	struct list_head free, waiting;
+	struct staged *all;
+	unsigned int pages;
+	atomic_t used;			/* pages - free */
+	unsigned long unpaced;		/* in jiffies: nobody is paced before */
+	wait_queue_head_t room;		/* waits for it to be nearly empty */
+} stage = {
+	.lock = __SPIN_LOCK_UNLOCKED(stage.lock),
+	.free = LIST_HEAD_INIT(stage.free),
+	.waiting = LIST_HEAD_INIT(stage.waiting),
+	.room = __WAIT_QUEUE_HEAD_INITIALIZER(stage.room),
+};
+static DECLARE_WORK(worker, stage_work);
+
+static struct staged *stage_take(struct list_head *from)
+{
+	struct staged *s;
+	unsigned long flags;
+
+	spin_lock_irqsave(&stage.lock, flags);
+	s = list_first_entry_or_null(from, struct staged, entry);
+	if (s)
+		list_del(&s->entry);
+	spin_unlock_irqrestore(&stage.lock, flags);
+	return s;
+}
+
+static void stage_give(struct list_head *to, struct staged *s)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&stage.lock, flags);
+	list_add_tail(&s->entry, to);
+	spin_unlock_irqrestore(&stage.lock, flags);
+}
+
+static bool stage_has_room(void)
+{
+	return atomic_read(&stage.used) <= stage.pages / PACED_PART;
+}
+
+/* Back to the free ones. */
+static void stage_free(struct staged *s)
+{
+	stage_give(&stage.free, s);
+	atomic_dec(&stage.used);
+	if (stage_has_room())
+		wake_up(&stage.room);
+}
+
+void tmem_stage_pace(u64 deadline_ns)
+{
+	u64 now = ktime_get_ns();
+
+	if (stage_has_room() || now >= deadline_ns || tmem_queues_overdue() ||
+	    time_before(jiffies, READ_ONCE(stage.unpaced)))
+		return;
+	if (!wait_event_timeout(stage.room, stage_has_room(), nsecs_to_jiffies(deadline_ns - now) + 1))
+		WRITE_ONCE(stage.unpaced, jiffies + UNPACED);
+}
+
+bool tmem_stage_add(const struct tmem_key *key, struct page *page)
+{
+	struct staged *s = stage_take(&stage.free);
+	void *from;
+
+	if (!s)
+		return false;
+	atomic_inc(&stage.used);
+	from = kmap_local_page(page);
+	memcpy(s->page, from, TMEMP_PAGE_SIZE);
+	kunmap_local(from);
+	s->key = *key;
+	stage_give(&stage.waiting, s);
+	queue_work(system_unbound_wq, &worker);
+	return true;
+}
+
+static struct tmem_slot *stage_slot(const struct tmem_key *key)
+{
+	struct tmem_slot *slot = tmem_request_begin(key, TMEM_SPARE);
+	unsigned int tries;
+
+	for (tries = 0; !slot && tries < TRIES; tries++) {
+		usleep_range(TRY_US, 2 * TRY_US);
+		slot = tmem_request_begin(key, TMEM_SPARE);
+	}
+	return slot;
+}
+
+static void stage_put(const struct staged *s, struct tmem_slot *slot)
+{
+	memcpy(slot->page, s->page, TMEMP_PAGE_SIZE);
+	if (!tmem_put_post(slot, &s->key))
+		tmem_count(TMEM_CACHE_PUTS);
+}
+
+/* Alone: a work item does not run twice at a time. */
+static void stage_work(struct work_struct *work)
+{
+	struct tmem_slot *slot;
+	struct staged *s;
+
+	while ((s = stage_take(&stage.waiting))) {
+		slot = stage_slot(&s->key);
+		if (slot)
+			stage_put(s, slot);
+		else
+			tmem_count(TMEM_CACHE_PUTS_DROPPED);
+		stage_free(s);
+	}
+}
+
+void tmem_stage_empty(void)
+{
+	struct staged *s;
+
+	cancel_work_sync(&worker);
+	while ((s = stage_take(&stage.waiting)))
+		stage_free(s);
+}
+
+void tmem_stage_exit(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < stage.pages; i++)
+		free_page((unsigned long)stage.all[i].page);
+	kvfree(stage.all);
+	stage.pages = 0;
+	stage.all = NULL;
+	INIT_LIST_HEAD(&stage.free);
+}
+
+int tmem_stage_init(unsigned int pages)
+{
+	unsigned int i;
+
+	stage.all = kvcalloc(pages, sizeof(*stage.all), GFP_KERNEL);
+	if (!stage.all)
+		return -ENOMEM;
+	for (i = 0; i < pages; i++) {
+		stage.all[i].page = (void *)__get_free_page(GFP_KERNEL);
+		if (!stage.all[i].page)
+			break;
+		list_add(&stage.all[i].entry, &stage.free);
+	}
+	stage.pages = i;
+	if (i == pages)
+		return 0;
+	tmem_stage_exit();
+	return -ENOMEM;
+}
