@@ -18,6 +18,7 @@
 #                   QEMU over ivshmem (qemu.sh); uml, User-mode Linux over vhost-user
 #                   (the default)
 #   TMEM_BUILD=DIR  the build to test (build)
+#   TMEM_TEST=1     the module with the switches of cache_test.h
 #   KEEP=1          leave the scratch directory there
 #
 # Results are TAP.  A line "# counters: ..." is what ci/check-guests shows.
@@ -27,7 +28,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 build=$(realpath -m "${TMEM_BUILD:-build}")
 kernel=${KERNEL:-uml}
-module=$build/guest/${kernel/#uml/6.1-uml}/tmem.ko
+module=$build/guest/${kernel/#uml/6.1-uml}${TMEM_TEST:+-test}/tmem.ko
 slow=1	# how much longer than User-mode Linux a guest may take
 if [ "$kernel" != uml ]; then
 	. ci/guest/stock.sh
@@ -123,7 +124,7 @@ test_begin() {
 	trap 'exit 1' INT TERM HUP
 	mkdir -p "$work/share" "$work/uml" "$work/run"
 	local c
-	for c in hog init; do
+	for c in hog init cachestress; do
 		gcc -O2 -Wall -Wextra -static -o "$work/$c" "ci/guest/$c.c" || die "$c builds"
 	done
 	[ "$kernel" != uml ] || ci/guest/uml --version >/dev/null || die "User-mode Linux starts"
@@ -231,7 +232,7 @@ guest_image() {
 		ln -s busybox "$tree/bin/$applet" 2>/dev/null
 	done
 	rm -f "$tree/bin/stat" "$tree/bin/init"
-	cp "$work/hog" "$tree/bin/"
+	cp "$work/hog" "$work/cachestress" "$tree/bin/"
 	cp "$work/init" "$tree/init"
 	ln -s init "$tree/run-test"
 	mkdir "$tree/root"

@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# cache.sh - what the page-cache tests share.
+#
+# Owns:     a guest's file system on its disk, and its modules in the initramfs.
+# How:      the file system is made here, on the disk's image; the guest mounts it on
+#           /mnt.  Reads of the disk are counted by the guest's own block layer.
+# Must not: know what a test does on it.
+#
+#   FS=TYPE   ext4 (the default) or xfs
+#
+# Sourced after lib.sh.
+
+fs=${FS:-ext4}
+
+case $kernel in
+5.10 | 6.1 | 6.12) qemu_modules="crc32c_generic $fs $qemu_modules" ;;
+*) qemu_modules="$fs $qemu_modules" ;;
+esac
+
+# cache_disk NAME MEGABYTES: the guest's disk, with a file system.
+cache_disk() {
+	require "mkfs.$fs"
+	truncate -s "$2M" "$work/$1.disk"
+	case $fs in
+	ext4) mkfs.ext4 -q -F -E lazy_itable_init=0 "$work/$1.disk" ;;
+	xfs) mkfs.xfs -q -f "$work/$1.disk" ;;
+	esac || die "a file system is made"
+}
+
+# What a guest's script can use; goes before it.
+cache_prelude() {
+	cat <<-EOF
+	fs=$fs
+	disk=\$(basename \$(readlink -f /dev/ubda))
+	EOF
+	cat <<-'EOF'
+	mkdir -p /mnt
+	fs_mount() { mount -t $fs /dev/ubda /mnt; }
+	disk_reads() { awk '{ print $1 }' /sys/block/$disk/stat; }
+	disk_kib_read() { awk '{ print $3 / 2 }' /sys/block/$disk/stat; }
+	# Until the file system has been taken.
+	cache_taken() {
+		n=0
+		until grep -q "^$fs" /sys/kernel/tmem/cache_fs; do
+			n=$((n + 1))
+			[ $n -lt 100 ] || return 1
+			ls -R /mnt >/dev/null
+			cat /mnt/* >/dev/null 2>&1
+			echo 1 >/proc/sys/vm/drop_caches
+			sleep 0.2
+		done
+	}
+	EOF
+}
+
+# cache_script NAME [LINE]: a script of the guest's: the prelude, a line, standard input.
+cache_script() {
+	{ cache_prelude; echo "${2:-}"; cat; } | script "$1"
+}
