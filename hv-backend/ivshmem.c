@@ -10,8 +10,6 @@
  *      .------------- doorbell 0 -------------.
  *      |                                      v
  *   [watching] <--- HOLD_MS passed --- [holding: doorbell 0 not watched]
- *
- * #syscalls: read recvfrom timerfd_create timerfd_settime write
  */
 #include <endian.h>
 #include <errno.h>

@@ -21,10 +21,7 @@
 
 #include "procfs.h"
 
-#define FILE_MAX	8192	/* memory.stat is the longest
- *
- * #syscalls: openat pread64
- */
+#define FILE_MAX	8192	/* memory.stat is the longest */
 
 /* ---- files ------------------------------------------------------------- */
 
