@@ -70,7 +70,7 @@ LIB_FRONT := $(O)/libtmemfront.a
 LIB_TEST  := $(O)/libtest.a
 
 CORE_LIBS  := -llzo2 -llz4 -lzstd -lxxhash
-HV_LIBS    := -ljansson -linih -lmicrohttpd
+HV_LIBS    := -ljansson -linih -lmicrohttpd -lseccomp -lcap-ng -lsystemd
 CTL_LIBS   := -ljansson -lsmartcols
 TEST_LIBS  := -lcmocka
 
@@ -102,6 +102,14 @@ $(O)/dashboard/with-$(WITH_DASHBOARD):
 $(O)/dashboard/files.o: $(O)/dashboard/files.c hv-backend/web_files.h
 	$(call say,CC)$(CC) $(INC_hv-backend) $(ALL_CFLAGS) -c -o $@ $<
 
+# The system calls that the daemon's sources name: confine.c allows no others.
+CALLERS := $(HV_SRC) hv-backend/tmemd.c $(CORE_SRC)
+$(O)/gen/syscalls.inc: hv-backend/syscalls.sh $(CALLERS)
+	@mkdir -p $(@D)
+	$(call say,GEN)hv-backend/syscalls.sh $(CALLERS) > $@
+$(O)/obj/hv-backend/confine.o: $(O)/gen/syscalls.inc
+$(O)/obj/hv-backend/confine.o: private CFLAGS += -I$(O)/gen
+
 define archive
 @rm -f $@
 $(call say,AR)$(AR) crs $@ $^
@@ -132,6 +140,12 @@ $(O)/test/$(notdir $(basename $1)): $(call objs,$1) $(LIB_TEST) $(LIB_FRONT) $(L
 	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $(LIB_TEST) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS) $(TEST_LIBS)
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$t)))
+
+# What a test puts between a daemon and its C library.
+$(O)/test/bad_libc.so: hv-backend/test/preload/bad_libc.c hv-backend/test/preload/bad_libc.h
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(OPT) -std=gnu11 $(WARN) -D_GNU_SOURCE -fPIC -shared -fno-builtin -o $@ $<
+tests: $(O)/test/bad_libc.so
 
 # Fuzz targets are built with clang in a tree of their own: make fuzz.
 define fuzz_rule
@@ -190,10 +204,17 @@ demo: ## two real guests swap into this host, beside the same work without tmem
 bench: setup programs ## the figures of docs/performance.md
 	@ci/bench-all
 
-install: programs ## to $(DESTDIR)$(PREFIX)
+SYSTEMD = $(DESTDIR)$(PREFIX)/lib/systemd
+
+install: programs ## to $(DESTDIR)$(PREFIX), and a first /etc/tmemd/tmemd.conf
 	install -Dm755 $(O)/tmemd $(DESTDIR)$(PREFIX)/sbin/tmemd
 	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
 	install -Dm644 hv-backend/tmemd.conf $(DESTDIR)$(PREFIX)/share/doc/tmemd/tmemd.conf
+	[ -e $(DESTDIR)/etc/tmemd/tmemd.conf ] || install -Dm644 hv-backend/tmemd.conf $(DESTDIR)/etc/tmemd/tmemd.conf
+	install -d $(SYSTEMD)/system
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' hv-backend/systemd/tmemd.service.in >$(SYSTEMD)/system/tmemd.service
+	install -Dm644 hv-backend/systemd/tmemd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tmemd.conf
+	install -Dm644 hv-backend/systemd/tmemd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tmemd.conf
 	install -Dm644 hv-backend/tmemctl/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	for m in $(MAN); do install -Dm644 docs/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
 
@@ -207,10 +228,11 @@ install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src
 	install -m644 protocol/tmemp.h protocol/tmemp_ivshmem.h $(GUEST_SRC)/protocol
 	install -m644 guest-frontend/linux/dkms.conf $(GUEST_SRC)
 
-uninstall: ## what install put there
+uninstall: ## what install put there, but /etc/tmemd
 	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/bin/tmemctl
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd
+	rm -f $(SYSTEMD)/system/tmemd.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/tmemd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tmemd.conf
 	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 
 clean: ## remove the build

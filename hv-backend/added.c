@@ -5,6 +5,8 @@
  * How:     all is checked before anything changes: the name, who has it, the quota
  *          alone and with the others'.  Then the guest is made, or its quota is set,
  *          and the file is written as a whole beside itself and renamed.
+ *
+ * #syscalls: fsync openat rename unlink
  */
 #include "added.h"
 

@@ -2,6 +2,8 @@
 /*
  * alarm.c - a periodic timer, so that a signal which comes between two calls, or
  * just before one waits, is followed by another.
+ *
+ * #syscalls: gettid rt_sigaction timer_create timer_delete timer_settime
  */
 #include <errno.h>
 #include <unistd.h>

@@ -10,6 +10,8 @@
  *          field; the first error ends the reading.
  * Must not: guess.  An unknown section or option, a value out of range, or an
  *          option given twice is refused with its line.
+ *
+ * #syscalls: access openat
  */
 #include "config.h"
 
@@ -42,6 +44,9 @@ struct field {
 static const char *const yes_no[] = { "no", "yes", NULL };
 static const char *const rights[] = { "look", "change", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
+static const char *const confines[] = {
+	[CONFINE_OFF] = "off", [CONFINE_LOG] = "log", [CONFINE_ON] = "on", NULL,
+};
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const dedups[] = { "off", "client", "host", NULL };
 static const char *const codecs[] = { "lzo", "lz4", "zstd", NULL };
@@ -52,6 +57,8 @@ static const char *const transports[] = {
 
 static const struct field daemon_fields[] = {
 	{ "run-dir", KIND_TEXT, FIELD(struct config, run_dir), 1, CONFIG_PATH_MAX, NULL },
+	{ "user", KIND_TEXT, FIELD(struct config, user), 0, 64, NULL },
+	{ "confine", KIND_CHOICE, FIELD(struct config, confine), 0, 0, confines },
 	{ "control-group", KIND_TEXT, FIELD(struct config, control_group), 0, 64, NULL },
 	{ "control-group-may", KIND_CHOICE, FIELD(struct config, control_group_may_change), 0, 0,
 	  rights },
@@ -105,6 +112,8 @@ static const struct field guest_fields[] = {
 
 const struct config_option config_options[] = {
 	{ "run-dir", "DIR", "sockets live here (/run/tmemd)" },
+	{ "user", "USER", "become this user once started as root (stay)" },
+	{ "confine", "on|log|off", "keep the daemon to the files and system calls it needs (on)" },
 	{ "control-group", "GROUP", "may use tmemctl (the daemon's own group)" },
 	{ "control-group-may", "look|change", "what its members may (look)" },
 	{ "guest-group", "GROUP", "owns the guests' sockets (the daemon's own group)" },
@@ -541,6 +550,7 @@ void config_init(struct config *c)
 		.persistent_max = TMEM_NO_LIMIT,
 		.dedup = TMEM_DEDUP_OFF,
 		.policy.on = true,
+		.confine = CONFINE_ON,
 		.http = true,
 		.dashboard = true,
 		.queues = 4,

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "confine.h"
 #include "hv.h"
 #include "log.h"
 #include "pressure_policy.h"
@@ -48,6 +49,8 @@ struct config {
 	uint64_t persistent_max;			/* bytes, <= arena */
 	enum tmem_dedup dedup;
 	struct policy_config policy;			/* total, persistent_max: as above */
+	char     user[64];				/* runs as this one; "": as started */
+	enum confine_mode confine;
 	bool     lock_memory;
 	bool     zbud_two;
 	unsigned workers, queues, poll_us;

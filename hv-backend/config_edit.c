@@ -7,6 +7,8 @@
  *          not met is inserted after the section's last option.  The new text is
  *          parsed as the daemon would, written beside the file, synced, and renamed
  *          over it.
+ *
+ * #syscalls: fchmod fchown fsync getrandom readlink rename unlink
  */
 #include "config_edit.h"
 

@@ -12,6 +12,9 @@
  *          CONTROL_CONNECTIONS, a new one takes the place of the one silent
  *          longest: idle connections can lock nobody out.
  * Must not: block; let a connection hold more than one line and one answer.
+ *
+ * #syscalls: accept4 bind chmod chown close getsockopt listen openat recvfrom sendto shutdown
+ * #syscalls: socket umask unlink
  */
 #include "control.h"
 

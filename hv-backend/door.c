@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * door.c - bind, give away, listen, accept.
+ *
+ * #syscalls: accept4 bind chmod chown getsockopt listen pidfd_open poll shutdown socket unlink
  */
 #include <errno.h>
 #include <string.h>

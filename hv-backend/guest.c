@@ -5,6 +5,8 @@
  * The client in the core is made with the guest and kept for its life, so a
  * guest that is not connected has its quotas and counters.  It is taken over if
  * the core already knows the name: then its pages came back from the arena.
+ *
+ * #syscalls: accept4 bind chmod chown getsockopt listen pidfd_open poll shutdown socket unlink
  */
 #include <errno.h>
 #include <stdio.h>

@@ -33,7 +33,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNECTIONS	1024u		/* of one listening socket */
+#define CONNECTIONS	1024u		/* of one listening socket
+ *
+ * #syscalls: accept4 bind epoll_create1 epoll_ctl epoll_wait eventfd2 getsockname getsockopt
+ * #syscalls: listen poll recvfrom sendfile sendmsg sendto setsockopt shutdown socket
+ * #syscalls: timerfd_create timerfd_settime umask unlink
+ */
 #define CONNECTIONS_MAX	(CONNECTIONS + 64u)	/* those on their way out with them */
 #define SILENT_S	10u
 #define REQUEST_S	20

@@ -6,6 +6,8 @@
  * A worker that finds a ring broken notes it at the queue and writes one
  * eventfd; the control thread then looks at all guests.  That is rare, and looking
  * at everything needs no list that could be stale.
+ *
+ * #syscalls: eventfd2 read write
  */
 #include <errno.h>
 #include <stdlib.h>

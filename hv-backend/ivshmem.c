@@ -10,6 +10,8 @@
  *      .------------- doorbell 0 -------------.
  *      |                                      v
  *   [watching] <--- HOLD_MS passed --- [holding: doorbell 0 not watched]
+ *
+ * #syscalls: read recvfrom timerfd_create timerfd_settime write
  */
 #include <endian.h>
 #include <errno.h>

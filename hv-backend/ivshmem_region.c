@@ -10,6 +10,8 @@
  *   -1      memory          the region
  *   host    to_host[v]      for each vector: how to ring us
  *   guest   to_guest[v]     for each vector: how we interrupt it
+ *
+ * #syscalls: eventfd2 fcntl ftruncate getrandom memfd_create pwrite64 sendmsg
  */
 #include <assert.h>
 #include <endian.h>

@@ -5,12 +5,19 @@
  * Owns:    levels, prefixes, the rate limit for lines a guest can cause.
  * How:     a line is formatted on the stack and written whole, so that lines of
  *          several threads never mix.  Where stderr is the journal the level
- *          goes in front as "<N>" (sd-daemon(3)), elsewhere as a word.
- * Must not: let a message become two lines, or block a caller on a full table.
+ *          goes in front as "<N>" (sd-daemon(3)), elsewhere as a word.  A line
+ *          that stderr has no room for, a pipe that nobody reads or a full file
+ *          system, is lost and counted; the next that passes is followed by the
+ *          count.
+ * Must not: let a message become two lines, or block a caller on a full table or
+ *          on whoever reads the log.
+ *
+ * #syscalls: poll write
  */
 #include "log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -49,6 +56,9 @@ struct guest_lines {
 	unsigned passed;
 	uint64_t left_out;
 };
+
+static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER;	/* innermost */
+static uint64_t lines_lost;					/* write_lock */
 
 static pthread_mutex_t limit_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct guest_lines limits[GUESTS_LIMITED];	/* limit_lock */
@@ -118,6 +128,30 @@ static size_t line_begin(char *line, enum log_level level)
 	return line_append(line, 0, "tmemd: %s", levels[level].word);
 }
 
+/*
+ * Room for one line makes room for all of it: a line is shorter than PIPE_BUF, and
+ * under the lock no other thread takes the room away.
+ */
+static bool bytes_write(const char *line, size_t used)
+{
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLOUT &&
+	       write(STDERR_FILENO, line, used) == (ssize_t)used;
+}
+
+static void lost_report(void)
+{
+	char line[LINE_MAX_BYTES];
+	size_t used = line_begin(line, LOG_LEVEL_WARN);
+
+	used = line_append(line, used, "%llu lines lost, the log had no room",
+			   (unsigned long long)lines_lost);
+	line[used++] = '\n';
+	if (bytes_write(line, used))
+		lines_lost = 0;
+}
+
 static void line_write(char *line, size_t used)
 {
 	for (size_t i = 0; i < used; i++) {
@@ -125,9 +159,12 @@ static void line_write(char *line, size_t used)
 			line[i] = '?';
 	}
 	line[used] = '\n';
-	/* A log that cannot be written has nowhere to say so. */
-	if (write(STDERR_FILENO, line, used + 1) < 0)
-		return;
+	pthread_mutex_lock(&write_lock);
+	if (!bytes_write(line, used + 1))
+		lines_lost++;
+	else if (lines_lost)
+		lost_report();
+	pthread_mutex_unlock(&write_lock);
 }
 
 void log_line(enum log_level level, const char *fmt, ...)

@@ -5,6 +5,8 @@
  * epoll_wait() hands over a batch; a callback may remove any source, one of the
  * same batch included.  So a removed source is only marked and unlinked from
  * epoll; its memory goes at the end of the turn, when no event can name it.
+ *
+ * #syscalls: epoll_create1 epoll_ctl epoll_pwait epoll_wait
  */
 #include <errno.h>
 #include <stdbool.h>

@@ -4,6 +4,8 @@
  *
  * A table has a handful of regions and is searched from its start: with the two
  * or three that real machines have, nothing beats that.
+ *
+ * #syscalls: fstat fstatfs mmap munmap
  */
 #include <errno.h>
 #include <string.h>

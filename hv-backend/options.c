@@ -17,7 +17,7 @@
 
 enum { FLAG_CONFIG = 256, FLAG_GUEST, FLAG_GUEST_IVSHMEM, FLAG_HELP, FLAG_VERSION, FLAG_OPTION };
 
-#define FLAGS_MAX	32
+#define FLAGS_MAX	64
 
 static void flags_build(struct option flags[FLAGS_MAX])
 {

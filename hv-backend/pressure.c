@@ -25,7 +25,10 @@
 #include "size.h"
 
 #define SLICE_BYTES	(UINT64_C(16) << 20)
-#define TELL_MS		1000u	/* what guests lost is told once in this time */
+#define TELL_MS		1000u	/* what guests lost is told once in this time
+ *
+ * #syscalls: timerfd_create timerfd_settime
+ */
 
 struct loser {
 	char name[TMEM_NAME_MAX];

@@ -21,7 +21,10 @@
 
 #include "procfs.h"
 
-#define FILE_MAX	8192	/* memory.stat is the longest */
+#define FILE_MAX	8192	/* memory.stat is the longest
+ *
+ * #syscalls: openat pread64
+ */
 
 /* ---- files ------------------------------------------------------------- */
 

@@ -12,6 +12,8 @@
  * The response part is looked for first: the first descriptor that the host may
  * write.  If that is one response in size and in guest memory, every error after
  * it has an answer.
+ *
+ * #syscalls: getrandom
  */
 #include <endian.h>
 #include <errno.h>

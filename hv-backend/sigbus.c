@@ -10,6 +10,8 @@
  * do not change: a thread faults in a mapping only while its guard is live
  * (sigbus_release()'s promise), so the slot it looks for is stable; any other
  * slot may change under it and then at worst does not match.
+ *
+ * #syscalls: mmap
  */
 #include <errno.h>
 #include <signal.h>

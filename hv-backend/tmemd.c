@@ -6,12 +6,15 @@
  *          process (estate.h), signals.
  * How:     each stage has a start and a stop; what started is stopped in reverse
  *          order, after a signal as after a stage that failed.  The control
- *          socket comes last: whoever reaches it finds everything there.
+ *          socket comes last, and after it the word to the service manager:
+ *          whoever reaches us finds everything there.
  * Must not: end, once running, for anything but SIGTERM, SIGINT or the loop
  *          itself failing.
  *
  * SIGHUP reads the configuration again and applies log-level, the guests' quotas
  * and the memory policy's marks.  All else needs a restart.
+ *
+ * #syscalls: flock geteuid rmdir signalfd4 unlink
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +33,7 @@
 
 #include "added.h"
 #include "config.h"
+#include "confine.h"
 #include "control.h"
 #include "estate.h"
 #include "events.h"
@@ -39,6 +43,7 @@
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
+#include "notify.h"
 #include "options.h"
 #include "pressure.h"
 #include "sensors.h"
@@ -57,6 +62,8 @@ struct daemon {
 	bool run_dir_made;
 	struct estate estate;
 	int signal_fd;
+	gid_t control_group, guest_group;	/* of their sockets, as control.h and hv.h have it */
+	int landlock;				/* the version in force, 0: none */
 	struct loop *loop;
 	struct loop_source *signal_source;
 	struct tmem *core;
@@ -66,6 +73,7 @@ struct daemon {
 	struct hv *hv;
 	struct verbs_host verbs;
 	struct control *control;
+	struct notify *notify;
 	struct history *history;
 	struct web *web;
 	struct http *http;
@@ -95,6 +103,23 @@ static int path_error(const char *path)
 	return err;
 }
 
+/* A directory that was there belongs to whom its maker chose. */
+static int run_dir_give(struct daemon *d)
+{
+	const char *user = d->config.user;
+	unsigned uid, gid;
+	int err;
+
+	if (!d->run_dir_made || !user[0])
+		return 0;
+	err = confine_user_ids(user, &uid, &gid);
+	if (err)
+		log_error("user: there is no user %s", user);
+	else if (fchown(d->run_dir_fd, uid, gid))
+		err = path_error(d->config.run_dir);
+	return err;
+}
+
 /* The lock is on the directory itself, so that nothing is left when it goes. */
 static int run_dir_start(struct daemon *d)
 {
@@ -107,6 +132,8 @@ static int run_dir_start(struct daemon *d)
 	if (d->run_dir_fd < 0)
 		return path_error(dir);
 	err = estate_lock(d->run_dir_fd, dir);
+	if (!err)
+		err = run_dir_give(d);
 	if (err)
 		close(d->run_dir_fd);
 	return err;
@@ -227,6 +254,7 @@ static void configuration_reread(struct daemon *d)
 	struct config c;
 	struct config_error e;
 
+	notify_reloading();
 	if (options_parse(d->argc, d->argv, &c, &wish, &e)) {
 		log_error("configuration not read again: %s", e.text);
 	} else {
@@ -237,6 +265,7 @@ static void configuration_reread(struct daemon *d)
 			 "force");
 	}
 	config_free(&c);
+	notify_reloaded();
 }
 
 static void signal_ready(void *arg, uint32_t events)
@@ -310,6 +339,8 @@ static void pressure_stop(struct daemon *d)
 	sensors_close(d->sensors);
 }
 
+/* ---- confinement: what is opened after the start, and nothing else -------- */
+
 /* The number of the option's group; "" leaves *group.  -ENOENT: there is none. */
 static int group_find(const char *option, const char *name, gid_t *group)
 {
@@ -323,6 +354,79 @@ static int group_find(const char *option, const char *name, gid_t *group)
 		return -ENOENT;
 	}
 	*group = g->gr_gid;
+	return 0;
+}
+
+/* It is edited where it really is, not where a link to it lies. */
+static void config_file_allow(struct confine_files *f, const char *file)
+{
+	char *real = realpath(file, NULL);
+
+	confine_files_beside(f, file, CONFINE_READ);
+	if (real)
+		confine_files_beside(f, real, CONFINE_FILES);
+	free(real);
+}
+
+/*
+ * The kernel's own files tell of memory and of who a peer is; the run directory
+ * has the sockets and the list of guests that came later; a configuration is read
+ * again and edited.
+ */
+static int files_confine(const struct daemon *d)
+{
+	const struct config *c = &d->config;
+	struct confine_files f;
+
+	confine_files_begin(&f, c->http ? (uint16_t)c->http_port : 0);
+	confine_files_allow(&f, "/proc", CONFINE_READ);
+	confine_files_allow(&f, "/sys/fs/cgroup", CONFINE_READ);
+	confine_files_allow(&f, "/dev/null", CONFINE_READ);
+	confine_files_allow(&f, c->run_dir, CONFINE_SOCKETS);
+	confine_files_allow(&f, c->run_dir, CONFINE_FILES);
+	for (size_t i = 0; i < c->guest_count; i++)
+		confine_files_beside(&f, c->guests[i].socket, CONFINE_SOCKETS);
+	if (d->run_dir_made)
+		confine_files_beside(&f, c->run_dir, CONFINE_REMOVED);
+	if (c->file[0])
+		config_file_allow(&f, c->file);
+	return confine_files_end(&f);
+}
+
+/* Names of users and groups are looked up here for the last time. */
+static int confinement_start(struct daemon *d)
+{
+	const struct config *c = &d->config;
+	int err = group_find("control-group", c->control_group, &d->control_group);
+
+	if (!err)
+		err = group_find("guest-group", c->guest_group, &d->guest_group);
+	if (err || c->confine == CONFINE_OFF)
+		return err;
+	err = confine_identity(c->user, c->lock_memory);
+	if (err)
+		return err;
+	d->landlock = files_confine(d);
+	return d->landlock < 0 ? d->landlock : 0;
+}
+
+static int calls_start(struct daemon *d)
+{
+	int left;
+
+	if (d->config.confine == CONFINE_OFF) {
+		log_warn("not confined: confine = off");
+		return 0;
+	}
+	left = confine_calls(d->config.confine);
+	if (left == -ENOTSUP)
+		return 0;
+	if (left < 0) {
+		log_error("the kernel takes no system call filter; confine = off goes without");
+		return left;
+	}
+	log_info("confined: uid %u, %d system calls left, files by Landlock %d%s", geteuid(), left,
+		 d->landlock, d->landlock ? "" : " (this kernel has none)");
 	return 0;
 }
 
@@ -341,12 +445,11 @@ static int hv_start(struct daemon *d)
 		.queues = d->config.queues,
 		.poll_us = d->config.poll_us,
 		.keep = d->estate.keep,
+		.guest_group = d->guest_group,
 	};
-	int err;
 
 	d->config.workers = config.workers;
-	err = group_find("guest-group", d->config.guest_group, &config.guest_group);
-	return err ? err : hv_create(&d->hv, d->loop, d->core, &config);
+	return hv_create(&d->hv, d->loop, d->core, &config);
 }
 
 static void hv_stop(struct daemon *d)
@@ -457,19 +560,50 @@ static void http_stop(struct daemon *d)
 
 static int control_start(struct daemon *d)
 {
-	const struct config *c = &d->config;
-	gid_t group = CONTROL_OWN_GROUP;
-	int err = group_find("control-group", c->control_group, &group);
-
-	if (err)
-		return err;
-	return control_create(&d->control, d->loop, c->control_socket, group, verbs_answer,
-			      &d->verbs);
+	return control_create(&d->control, d->loop, d->config.control_socket, d->control_group,
+			      verbs_answer, &d->verbs);
 }
 
 static void control_stop(struct daemon *d)
 {
 	control_destroy(d->control);
+}
+
+struct serving {
+	unsigned guests, ready;
+};
+
+static int serving_count(const struct hv_guest_info *info, void *arg)
+{
+	struct serving *s = arg;
+
+	s->guests++;
+	s->ready += info->state == HV_GUEST_READY;
+	return 0;
+}
+
+static void status_say(void *arg, char *text, size_t size)
+{
+	struct daemon *d = arg;
+	struct serving serving = { 0 };
+	struct pressure_status pressure;
+	char used[SIZE_TEXT_MAX], target[SIZE_TEXT_MAX];
+
+	hv_guest_each(d->hv, serving_count, &serving);
+	pressure_status(d->pressure, &pressure);
+	snprintf(text, size, "%u of %u guests connected; holds %s of %s", serving.ready,
+		 serving.guests, size_format(pressure.inputs.arena.resident, used),
+		 size_format(pressure.decision.target, target));
+}
+
+static int notify_start(struct daemon *d)
+{
+	return notify_create(&d->notify, d->loop, status_say, d);
+}
+
+static void notify_stop(struct daemon *d)
+{
+	notify_destroy(d->notify);
 }
 
 static const struct stage {
@@ -484,12 +618,15 @@ static const struct stage {
 	{ "event loop", loop_start, loop_stop_stage },
 	{ "signals", signals_start, signals_stop },
 	{ "memory policy", pressure_start, pressure_stop },
+	{ "confinement", confinement_start, NULL },
 	{ "workers", hv_start, hv_stop },
 	{ "guests", guests_start, NULL },
 	{ "verbs", verbs_start, NULL },
 	{ "web", web_start, web_stop },
 	{ "HTTP", http_start, http_stop },
+	{ "system calls", calls_start, NULL },
 	{ "control socket", control_start, control_stop },
+	{ "service manager", notify_start, notify_stop },
 };
 
 /* ---- the whole --------------------------------------------------------- */
@@ -532,7 +669,7 @@ static int daemon_run(struct daemon *d)
 
 int main(int argc, char *argv[])
 {
-	struct daemon d = { .argc = argc, .argv = argv };
+	struct daemon d = { .argc = argc, .argv = argv, .control_group = CONTROL_OWN_GROUP };
 	struct config_error e;
 	enum options_wish wish;
 	int err = options_parse(argc, argv, &d.config, &wish, &e);

@@ -4,6 +4,8 @@
  *
  * Only what is implemented here is offered: no dirty log, so a VMM knows that it
  * cannot migrate a guest with its device attached.
+ *
+ * #syscalls: fcntl fstat getsockopt poll recvmsg sendmsg shutdown
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -15,6 +15,8 @@
  *
  * While busy, kicks of other queues are looked for every LOOK_NS, so a queue
  * that keeps the worker busy delays the others by a slice and LOOK_NS.
+ *
+ * #syscalls: epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2
  */
 #include <errno.h>
 #include <pthread.h>

@@ -11,6 +11,8 @@
  *          still be freeing pages of a shared pool in this client's frames; so
  *          destroy waits until no frame is charged to it.
  * Must not: choose victims (share.c).
+ *
+ * #syscalls: sched_yield
  */
 #include "client.h"
 

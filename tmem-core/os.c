@@ -5,6 +5,8 @@
  * Owns:    nothing; each function is one system call and its errors.
  * Must not: be asked for anything but the arena file's memory.  Holes are made
  *          by fallocate only: on locked memory madvise refuses, it does not.
+ *
+ * #syscalls: fallocate ftruncate getrandom lseek madvise mlock2 mmap munmap
  */
 #include "os.h"
 
