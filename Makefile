@@ -62,12 +62,15 @@ TEST_SRC  := $(wildcard protocol/test/test_*.c tmem-core/test/test_*.c hv-backen
 # Files beside the tests that several of them link.
 TESTLIB_SRC := $(filter-out $(TEST_SRC),$(wildcard protocol/test/*.c tmem-core/test/*.c hv-backend/test/*.c guest-frontend/lib/test/*.c))
 FUZZ_SRC  := $(wildcard protocol/fuzz/fuzz_*.c tmem-core/fuzz/fuzz_*.c hv-backend/fuzz/fuzz_*.c)
+# Files beside the fuzz targets that several of them link.
+FUZZLIB_SRC := $(filter-out $(FUZZ_SRC),$(wildcard hv-backend/fuzz/*.c))
 
 LIB_PROTO := $(O)/libtmemp.a
 LIB_CORE  := $(O)/libtmem.a
 LIB_HV    := $(O)/libhv.a
 LIB_FRONT := $(O)/libtmemfront.a
 LIB_TEST  := $(O)/libtest.a
+LIB_FUZZ  := $(O)/libfuzz.a
 
 CORE_LIBS  := -llzo2 -llz4 -lzstd -lxxhash
 HV_LIBS    := -ljansson -linih -lmicrohttpd -lseccomp -lcap-ng -lsystemd
@@ -125,6 +128,8 @@ $(LIB_FRONT): $(call objs,$(FRONT_SRC))
 	$(archive)
 $(LIB_TEST): $(call objs,$(TESTLIB_SRC))
 	$(archive)
+$(LIB_FUZZ): $(call objs,$(FUZZLIB_SRC))
+	$(archive)
 
 $(O)/tmemd: $(O)/obj/hv-backend/tmemd.o $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) $(HV_LIBS)
@@ -149,9 +154,9 @@ tests: $(O)/test/bad_libc.so
 
 # Fuzz targets are built with clang in a tree of their own: make fuzz.
 define fuzz_rule
-$(O)/fuzz/$(notdir $(basename $1)): $(call objs,$1) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
+$(O)/fuzz/$(notdir $(basename $1)): $(call objs,$1) $(LIB_FUZZ) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
 	@mkdir -p $$(@D)
-	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.o,$$^) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS)
+	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.o,$$^) $(LIB_FUZZ) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS)
 endef
 $(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$f)))
 .PHONY: fuzz-programs

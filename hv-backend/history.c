@@ -7,6 +7,8 @@
  *          there or after it had gone, say so (HISTORY_ABSENT).
  *          A reading is noted in every guest's `now`, and turned into a sample of
  *          each span that is due when the host's half completes it.
+ *
+ * #syscalls: close read timerfd_create timerfd_settime
  */
 #include "history.h"
 

@@ -5,15 +5,19 @@
  * Owns:    up to two of the library's daemons, one a listening socket, each with a
  *          timer for its connections' time-outs.
  * How:     the library bounds the size of headers and ends a connection that is
- *          silent for SILENT_S.  A client that sends a byte now and then is not
- *          silent, so each connection also has REQUEST_S from its start or its last
- *          answer to complete a request; and when there are CONNECTIONS, the one
- *          that has gone longest without makes room.
+ *          silent for silent_s.  A client that sends a byte now and then is not
+ *          silent, so each connection also has request_s from its start or its last
+ *          answer to complete a request; and when there are HTTP_CONNECTIONS, the
+ *          one that has gone longest without makes room.
  * Must not: wait.  A client that reads slowly costs one connection until its time
  *          is up.
  *
  * Every answer forbids the browser all that the dashboard does not need: the page
  * can load nothing from elsewhere, run nothing inline, be framed by nobody.
+ *
+ * #syscalls: accept4 bind epoll_create1 epoll_ctl epoll_wait eventfd2 getsockname getsockopt
+ * #syscalls: listen poll recvfrom sendfile sendmsg sendto setsockopt shutdown socket
+ * #syscalls: timerfd_create timerfd_settime umask unlink
  */
 #include "http.h"
 
@@ -33,16 +37,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNECTIONS	1024u		/* of one listening socket
- *
- * #syscalls: accept4 bind epoll_create1 epoll_ctl epoll_wait eventfd2 getsockname getsockopt
- * #syscalls: listen poll recvfrom sendfile sendmsg sendto setsockopt shutdown socket
- * #syscalls: timerfd_create timerfd_settime umask unlink
- */
-#define CONNECTIONS_MAX	(CONNECTIONS + 64u)	/* those on their way out with them */
+#define CONNECTIONS_MAX	(HTTP_CONNECTIONS + 64u)	/* those on their way out with them */
 #define SILENT_S	10u
-#define REQUEST_S	20
-#define LOOK_MS		1000u		/* between looks at REQUEST_S */
+#define REQUEST_S	20u
+#define LOOK_MS		1000u		/* between looks at request_s */
 #define MEMORY_MAX	(16u << 10)	/* of a connection, headers and all */
 
 /* One a connection of the library's; ordered in its listener by since. */
@@ -57,6 +55,7 @@ TAILQ_HEAD(visitors, visitor);
 
 /* count = those in visitors that have not ended */
 struct listener {
+	time_t request_s;
 	struct MHD_Daemon *daemon;	/* NULL: not used */
 	struct loop_source *source, *timer;
 	int timer_fd;
@@ -65,8 +64,7 @@ struct listener {
 };
 
 struct http {
-	http_fn *fn;
-	void *arg;
+	struct http_config config;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct listener listener[2];
 };
@@ -113,7 +111,7 @@ static void visitor_add(struct listener *l, struct MHD_Connection *c, void **sta
 		return;
 	v->fd = info->connect_fd;
 	v->since = now_s();
-	if (l->count == CONNECTIONS)
+	if (l->count == HTTP_CONNECTIONS)
 		visitor_end(l, visitor_first(l));
 	TAILQ_INSERT_TAIL(&l->visitors, v, link);
 	l->count++;
@@ -142,7 +140,7 @@ static void visitors_look(struct listener *l)
 	time_t now = now_s();
 	struct visitor *v;
 
-	while ((v = visitor_first(l)) && now - v->since >= REQUEST_S)
+	while ((v = visitor_first(l)) && now - v->since >= l->request_s)
 		visitor_end(l, v);
 }
 
@@ -264,7 +262,7 @@ static enum MHD_Result whole(struct http *h, struct MHD_Connection *c, const cha
 
 	if (u->too_long)
 		return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "longer than 16 KiB\n");
-	h->fn(h->arg, &q, &r);
+	h->config.fn(h->config.arg, &q, &r);
 	if (!r.text && !r.bytes)
 		return refuse(c, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory\n");
 	return answer(c, &r);
@@ -361,10 +359,11 @@ static int listener_start(struct listener *l, struct loop *loop, struct http *h,
 	int err;
 
 	TAILQ_INIT(&l->visitors);
+	l->request_s = h->config.request_s;
 	l->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, request, h,
 				     MHD_OPTION_LISTEN_SOCKET, fd,
 				     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-				     MHD_OPTION_CONNECTION_TIMEOUT, SILENT_S,
+				     MHD_OPTION_CONNECTION_TIMEOUT, h->config.silent_s,
 				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
 				     MHD_OPTION_NOTIFY_CONNECTION, connection_changed, l,
 				     MHD_OPTION_NOTIFY_COMPLETED, request_ended, l,
@@ -434,20 +433,22 @@ static int port_listen(unsigned short port)
 	return socket_listen((struct sockaddr *)&address, sizeof(address));
 }
 
-int http_create(struct http **out, struct loop *l, const char *path, unsigned short port,
-		http_fn *fn, void *arg)
+int http_create(struct http **out, struct loop *l, const struct http_config *c)
 {
 	struct http *h = calloc(1, sizeof(*h));
 	int fd, err;
 
 	if (!h)
 		return -ENOMEM;
-	h->fn = fn;
-	h->arg = arg;
-	fd = unix_listen(h, path);
+	h->config = *c;
+	if (!c->silent_s)
+		h->config.silent_s = SILENT_S;
+	if (!c->request_s)
+		h->config.request_s = REQUEST_S;
+	fd = unix_listen(h, c->path);
 	err = fd < 0 ? fd : listener_start(&h->listener[0], l, h, fd);
-	if (!err && port) {
-		fd = port_listen(port);
+	if (!err && c->port) {
+		fd = port_listen(c->port);
 		err = fd < 0 ? fd : listener_start(&h->listener[1], l, h, fd);
 	}
 	if (err) {

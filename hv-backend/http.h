@@ -18,6 +18,7 @@
 
 #define HTTP_BODY_MAX	16384u	/* bytes of a request's body */
 #define HTTP_COOKIE_MAX	160u
+#define HTTP_CONNECTIONS	1024u	/* of one listening socket */
 
 struct http;
 
@@ -42,12 +43,16 @@ struct http_response {
 /* Fill in *r, which is all zero.  Without text and bytes: there was no memory. */
 typedef void http_fn(void *arg, const struct http_request *q, struct http_response *r);
 
-/*
- * Listen on the socket file path, mode 0660, and on 127.0.0.1:port (0: not).
- * -errno of what failed.
- */
-int  http_create(struct http **out, struct loop *l, const char *path, unsigned short port,
-		 http_fn *fn, void *arg);
+struct http_config {
+	const char *path;		/* of the socket file, made mode 0660 */
+	unsigned short port;		/* of 127.0.0.1; 0: not there */
+	unsigned silent_s, request_s;	/* seconds a connection has; 0: 10 and 20 */
+	http_fn *fn;
+	void *arg;
+};
+
+/* -errno of what failed. */
+int  http_create(struct http **out, struct loop *l, const struct http_config *c);
 void http_destroy(struct http *h);
 
 #endif

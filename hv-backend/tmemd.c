@@ -546,10 +546,12 @@ static void web_stop(struct daemon *d)
 
 static int http_start(struct daemon *d)
 {
-	if (!d->config.http)
-		return 0;
-	return http_create(&d->http, d->loop, d->config.http_socket,
-			   (unsigned short)d->config.http_port, web_answer, d->web);
+	const struct http_config config = {
+		.path = d->config.http_socket, .port = (unsigned short)d->config.http_port,
+		.fn = web_answer, .arg = d->web,
+	};
+
+	return d->config.http ? http_create(&d->http, d->loop, &config) : 0;
 }
 
 static void http_stop(struct daemon *d)

@@ -19,9 +19,13 @@
 #include "report.h"
 #include "web_files.h"
 
+#define REFUSALS_S	10	/* between lines of the log about refused logins */
+
 struct web {
 	struct web_config config;
 	struct web_auth auth;
+	uint64_t refusals;		/* of logins, not told yet */
+	int64_t refusals_told_s;
 };
 
 /* A request of the interface on its way; session is NULL where none is needed. */
@@ -132,6 +136,19 @@ static void session_answer(struct api_call *c)
 					 "schema_version", REPORT_SCHEMA_VERSION));
 }
 
+/* Whoever guesses does not fill the log. */
+static void refusal_note(struct web *w)
+{
+	int64_t now = now_s();
+
+	w->refusals++;
+	if (w->refusals_told_s && now - w->refusals_told_s < REFUSALS_S)
+		return;
+	log_warn("dashboard: %llu logins refused", (unsigned long long)w->refusals);
+	w->refusals = 0;
+	w->refusals_told_s = now;
+}
+
 static void api_login(struct api_call *c)
 {
 	const char *token = json_string_value(json_object_get(c->body, "token"));
@@ -139,7 +156,7 @@ static void api_login(struct api_call *c)
 
 	c->session = web_auth_open(a, token, now_s());
 	if (!c->session) {
-		log_warn("dashboard: a login was refused");
+		refusal_note(c->web);
 		refuse(c->r, 401, VERB_DENIED, "the token is wrong, used or too old");
 		return;
 	}
@@ -289,7 +306,7 @@ void web_answer(void *arg, const struct http_request *q, struct http_response *r
 
 int web_create(struct web **out, const struct web_config *config)
 {
-	struct web *w = malloc(sizeof(*w));
+	struct web *w = calloc(1, sizeof(*w));
 	int err = w ? web_auth_init(&w->auth) : -ENOMEM;
 
 	if (err) {

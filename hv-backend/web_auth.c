@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * web_auth.c - tokens and sessions of the dashboard.
+ *
+ * #syscalls: getrandom
  */
 #include "web_auth.h"
 
