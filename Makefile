@@ -56,6 +56,7 @@ PROTO_SRC := $(wildcard protocol/*.c)
 CORE_SRC  := $(wildcard tmem-core/*.c)
 HV_SRC    := $(filter-out hv-backend/tmemd.c,$(wildcard hv-backend/*.c))
 CTL_SRC   := $(wildcard hv-backend/tmemctl/*.c)
+KEEPER_SRC := $(wildcard hv-backend/keeper/*.c)
 FRONT_SRC := $(wildcard guest-frontend/lib/*.c)
 BENCH_SRC := $(wildcard ci/bench/*.c)
 TEST_SRC  := $(wildcard protocol/test/test_*.c tmem-core/test/test_*.c hv-backend/test/test_*.c guest-frontend/lib/test/test_*.c)
@@ -81,12 +82,12 @@ TESTS := $(patsubst %.c,$(O)/test/%,$(notdir $(TEST_SRC)))
 FUZZ  := $(patsubst %.c,$(O)/fuzz/%,$(notdir $(FUZZ_SRC)))
 MAN      := $(notdir $(wildcard docs/man/*.[1-9]))
 PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
-            $(if $(CTL_SRC),$(O)/tmemctl) $(if $(BENCH_SRC),$(O)/tmem-bench)
+            $(O)/tmem-keeper $(if $(CTL_SRC),$(O)/tmemctl) $(if $(BENCH_SRC),$(O)/tmem-bench)
 
 .PHONY: all programs tests help setup check check-fast check-units check-dashboard check-guests check-asan \
         check-tsan fuzz fuzz-smoke lint coverage demo bench install install-guest uninstall clean
 
-all: programs ## build tmemd, tmemctl and tmem-bench
+all: programs ## build tmemd, tmem-keeper, tmemctl and tmem-bench
 programs: $(PROGRAMS)
 tests: $(TESTS) ## build the unit and integration tests
 
@@ -133,6 +134,8 @@ $(LIB_FUZZ): $(call objs,$(FUZZLIB_SRC))
 
 $(O)/tmemd: $(O)/obj/hv-backend/tmemd.o $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) $(HV_LIBS)
+$(O)/tmem-keeper: $(call objs,$(KEEPER_SRC))
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
 $(O)/tmemctl: $(call objs,$(CTL_SRC)) $(LIB_HV)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
 $(O)/tmem-bench: $(call objs,$(BENCH_SRC)) $(LIB_FRONT) $(LIB_CORE) $(LIB_PROTO)
@@ -213,6 +216,7 @@ SYSTEMD = $(DESTDIR)$(PREFIX)/lib/systemd
 
 install: programs ## to $(DESTDIR)$(PREFIX), and a first /etc/tmemd/tmemd.conf
 	install -Dm755 $(O)/tmemd $(DESTDIR)$(PREFIX)/sbin/tmemd
+	install -Dm755 $(O)/tmem-keeper $(DESTDIR)$(PREFIX)/sbin/tmem-keeper
 	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
 	install -Dm644 hv-backend/tmemd.conf $(DESTDIR)$(PREFIX)/share/doc/tmemd/tmemd.conf
 	[ -e $(DESTDIR)/etc/tmemd/tmemd.conf ] || install -Dm644 hv-backend/tmemd.conf $(DESTDIR)/etc/tmemd/tmemd.conf
@@ -234,7 +238,7 @@ install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src
 	install -m644 guest-frontend/linux/dkms.conf $(GUEST_SRC)
 
 uninstall: ## what install put there, but /etc/tmemd
-	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/bin/tmemctl
+	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/sbin/tmem-keeper $(DESTDIR)$(PREFIX)/bin/tmemctl
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd
 	rm -f $(SYSTEMD)/system/tmemd.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/tmemd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tmemd.conf
