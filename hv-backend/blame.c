@@ -3,6 +3,8 @@
  * blame.c - a strike, and the signal goes on to whoever had it before us.
  *
  * SIGBUS is sigbus.c's, which calls blame_strike() for what it cannot mend.
+ *
+ * #syscalls: rt_sigaction tgkill
  */
 #include <errno.h>
 #include <signal.h>

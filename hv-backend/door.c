@@ -2,7 +2,7 @@
 /*
  * door.c - bind, give away, listen, accept.
  *
- * #syscalls: accept4 bind chmod chown getsockopt listen pidfd_open poll shutdown socket unlink
+ * #syscalls: accept4 access bind chmod chown getsockname getsockopt listen pidfd_open poll shutdown socket unlink
  */
 #include <errno.h>
 #include <string.h>
@@ -94,16 +94,45 @@ static int socket_listen(const struct sockaddr_un *a, gid_t group)
 	return err;
 }
 
-int door_open(struct door *d, struct loop *l, const char *path, gid_t group)
+/* The socket that a predecessor listened on, if it still is the one; -1: none. */
+static int listener_resume(struct door *d)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(a);
+	int s = d->handover ? handover_take(d->handover, *d->kept) : -1;
+
+	if (s < 0)
+		return -1;
+	if (getsockname(s, (struct sockaddr *)&a, &len) == 0 &&
+	    !strncmp(a.sun_path, d->path, sizeof(a.sun_path)) && access(d->path, F_OK) == 0)
+		return s;
+	close(s);
+	handover_drop(d->handover, *d->kept);
+	return -1;
+}
+
+static int listener_new(struct door *d, gid_t group)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int s;
+
+	strcpy(a.sun_path, d->path);
+	s = socket_listen(&a, group);
+	if (s >= 0 && d->handover)
+		*d->kept = handover_keep(d->handover, s);
+	return s;
+}
+
+int door_open(struct door *d, struct loop *l, const char *path, gid_t group)
+{
 	int err;
 
 	if (strlen(path) >= sizeof(d->path))
 		return -ENAMETOOLONG;
 	strcpy(d->path, path);
-	strcpy(a.sun_path, path);
-	d->listener = socket_listen(&a, group);
+	d->listener = listener_resume(d);
+	if (d->listener < 0)
+		d->listener = listener_new(d, group);
 	if (d->listener < 0)
 		return d->listener;
 	err = loop_add(l, d->listener, EPOLLIN | EPOLLET, on_connection, d, &d->source);
@@ -114,9 +143,16 @@ int door_open(struct door *d, struct loop *l, const char *path, gid_t group)
 	return err;
 }
 
-void door_close(struct door *d)
+void door_leave(struct door *d)
 {
 	loop_remove(d->source);
 	close(d->listener);
+}
+
+void door_close(struct door *d)
+{
+	door_leave(d);
 	unlink(d->path);
+	if (d->handover)
+		handover_drop(d->handover, *d->kept);
 }

@@ -43,11 +43,18 @@ static int file_open(const char *path)
 	return err;
 }
 
-static int memory_open(const char *name)
+/* The keeper's memory of that name, or memory that it has from now on. */
+static int memory_open(struct handover *h, const char *name)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC);
+	int fd = handover_take_named(h, name);
 
-	return fd < 0 ? -errno : fd;
+	if (fd >= 0)
+		return fd;
+	fd = memfd_create(name, MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	handover_keep_named(h, name, fd);
+	return fd;
 }
 
 static int files_open(struct estate *e, const char *arena_file)
@@ -64,10 +71,10 @@ static int files_open(struct estate *e, const char *arena_file)
 
 static int memories_open(struct estate *e)
 {
-	e->arena = memory_open("tmemd-arena");
+	e->arena = memory_open(e->handover, "arena");
 	if (e->arena < 0)
 		return e->arena;
-	e->state = memory_open("tmemd-state");
+	e->state = memory_open(e->handover, "state");
 	return e->state < 0 ? e->state : 0;
 }
 
@@ -92,21 +99,28 @@ int estate_open(struct estate *e, const char *arena_file)
 	char name[PATH_MAX];
 	int err;
 
-	*e = (struct estate){ .arena = -1, .state = -1, .outlives = arena_file[0] != '\0' };
-	e->name = e->outlives ? arena_file : "arena";
+	*e = (struct estate){ .arena = -1, .state = -1 };
+	err = handover_open(&e->handover);
+	if (err)
+		return err;
+	e->outlives = arena_file[0] || e->handover;
+	e->name = arena_file[0] ? arena_file : "arena";
 	snprintf(name, sizeof(name), "%s.state", e->name);
-	err = e->outlives ? files_open(e, arena_file) : memories_open(e);
+	err = arena_file[0] ? files_open(e, arena_file) : memories_open(e);
 	if (!err)
 		err = arena_check(e);
 	if (!err)
 		err = keep_open(&e->keep, e->state, name);
 	if (err)
 		estate_close(e);
+	else
+		handover_number_by(e->handover, e->keep);
 	return err;
 }
 
 void estate_close(struct estate *e)
 {
+	handover_close(e->handover);
 	keep_close(e->keep);
 	if (e->state >= 0)
 		close(e->state);

@@ -4,8 +4,8 @@
  *
  * Owns:    where both come from, and that nobody else uses them.
  * How:     with a path for the arena, the state is PATH.state beside it, and both
- *          stay when the daemon ends.  Without, both are memory that goes with
- *          the process.
+ *          stay when the daemon ends.  Without, both are memory: a keeper's
+ *          (handover.h), or of the process alone if there is none.
  * Must not: look into a file further than to tell what it is.
  */
 #ifndef HV_ESTATE_H
@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+#include "handover.h"
 #include "keep.h"
 #include "tmem.h"
 
@@ -21,6 +22,7 @@ struct estate {
 	bool outlives;		/* there is a next process to leave it to */
 	bool found;		/* the arena is one to be rebuilt from */
 	struct keep *keep;
+	struct handover *handover;	/* NULL: no keeper */
 	const char *name;	/* of the arena, for the log */
 };
 

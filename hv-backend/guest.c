@@ -17,6 +17,7 @@
 
 #include "door.h"
 #include "guest.h"
+#include "handover.h"
 #include "log.h"
 #include "peer.h"
 #include "tmemp.h"
@@ -90,6 +91,8 @@ static void vmm_forget(struct guest *g)
 	vmm_unwatch(g);
 	session_forget(&g->set.session);
 	keep_vmm_clear(&g->kept->vmm);
+	handover_drop(g->env.handover, g->kept->vmm.pidfd);
+	g->kept->vmm.pidfd = 0;
 }
 
 static void guest_disconnect(struct guest *g);
@@ -108,32 +111,35 @@ static int vmm_watch(struct guest *g, const struct peer *p)
 {
 	g->vmm = p->pid;
 	g->pidfd = p->pidfd;
-	keep_vmm_note(&g->kept->vmm, p->pid);
+	keep_vmm_note(&g->kept->vmm, p->pid,
+		      p->pidfd < 0 ? 0 : handover_keep(g->env.handover, p->pidfd));
 	if (p->pidfd < 0)
 		return 0;
 	return loop_add(g->env.loop, p->pidfd, EPOLLIN, on_vmm_exit, g, &g->watching);
 }
 
-/*
- * What the process before us knew of the guest.  Its connection is over, so what
- * goes with one goes; the rest as long as the VMM lives.
- */
+/* The VMM that a predecessor knew: its pages stay for as long as it lives. */
 static int vmm_resume(struct guest *g)
 {
 	struct peer p = { .pid = g->kept->vmm.pid };
 	int err;
 
-	session_end(&g->set.session);
-	p.pidfd = keep_vmm_find(g->env.keep, &g->kept->vmm);
-	if (p.pidfd < 0) {
+	p.pidfd = handover_take(g->env.handover, g->kept->vmm.pidfd);
+	if (p.pidfd < 0)
+		p.pidfd = keep_vmm_find(g->env.keep, &g->kept->vmm);
+	if (p.pidfd < 0 || peer_has_exited(p.pidfd)) {
+		if (p.pidfd >= 0)
+			close(p.pidfd);
 		if (holds_persistent(g))
 			log_guest(LOG_LEVEL_INFO, g->name, "VMM process %d exited, pages dropped",
 				  (int)p.pid);
 		vmm_forget(g);
 		return 0;
 	}
-	err = vmm_watch(g, &p);
-	if (!err)
+	g->vmm = p.pid;
+	g->pidfd = p.pidfd;
+	err = loop_add(g->env.loop, p.pidfd, EPOLLIN, on_vmm_exit, g, &g->watching);
+	if (!err && !g->conn)
 		log_guest(LOG_LEVEL_INFO, g->name, "VMM process %d lives, pages wait for it",
 			  (int)p.pid);
 	return err;
@@ -156,6 +162,24 @@ static void kit_drop(struct guest *g)
 	g->kit = NULL;
 }
 
+/* Let a successor know of the connection, which is whole. */
+static void conn_keep(struct guest *g, uint64_t number)
+{
+	struct keep_conn *c = &g->kept->conn;
+
+	c->transport = g->transport;
+	c->queues = g->set.count;
+	atomic_store_explicit(&c->socket, number, memory_order_release);
+}
+
+static void conn_forget(struct guest *g)
+{
+	uint64_t number = g->kept->conn.socket;
+
+	atomic_store_explicit(&g->kept->conn.socket, 0, memory_order_release);
+	handover_drop(g->env.handover, number);
+}
+
 /* The end of a connection, for whatever reason; the VMM may still live. */
 static void guest_disconnect(struct guest *g)
 {
@@ -163,6 +187,7 @@ static void guest_disconnect(struct guest *g)
 		return;
 	loop_remove(g->talking);
 	g->talking = NULL;
+	conn_forget(g);
 	g->ops->disconnect(g->conn);
 	g->conn = NULL;
 	session_end(&g->set.session);
@@ -192,6 +217,8 @@ void guest_check(struct guest *g)
 	guest_fail(g, text);
 }
 
+#define MESSAGE_EVENTS	(EPOLLIN | EPOLLRDHUP | EPOLLET)
+
 static void on_message(void *arg, uint32_t events)
 {
 	struct guest *g = arg;
@@ -203,8 +230,11 @@ static void on_message(void *arg, uint32_t events)
 	if (err == -ECONNRESET) {
 		log_guest(LOG_LEVEL_INFO, g->name, "%s", why);
 		guest_disconnect(g);
-	} else if (err) {
+	} else if (err < 0) {
 		guest_fail(g, why);
+	} else if (err > 0) {
+		/* Edges do not come again for what is there already. */
+		loop_modify(g->talking, MESSAGE_EVENTS);
 	}
 }
 
@@ -238,6 +268,7 @@ static void turn_away(struct guest *g, int socket)
 
 static int guest_connect(struct guest *g, int socket, struct peer *p)
 {
+	uint64_t number = handover_keep(g->env.handover, socket);
 	int err = kit_ready(g);
 
 	/* No ring runs yet: what is there is of the last connection. */
@@ -250,7 +281,7 @@ static int guest_connect(struct guest *g, int socket, struct peer *p)
 	}
 	g->kit = NULL;
 	g->socket = socket;
-	err = loop_add(g->env.loop, socket, EPOLLIN, on_message, g, &g->talking);
+	err = loop_add(g->env.loop, socket, MESSAGE_EVENTS, on_message, g, &g->talking);
 	if (err)
 		goto no_loop;
 	if (g->pidfd < 0) {
@@ -261,6 +292,7 @@ static int guest_connect(struct guest *g, int socket, struct peer *p)
 		if (err)
 			goto no_watch;
 	}
+	conn_keep(g, number);
 	g->connections++;
 	log_guest(LOG_LEVEL_INFO, g->name, "connected by process %d", (int)p->pid);
 	return 0;
@@ -273,6 +305,7 @@ no_loop:
 	g->ops->disconnect(g->conn);
 	g->conn = NULL;
 no_conn:
+	handover_drop(g->env.handover, number);
 	return err;
 }
 
@@ -297,6 +330,88 @@ static void guest_visit(void *arg, int socket)
 		close(p.pidfd);
 }
 
+/* ---- going on for a predecessor --------------------------------------------------- */
+
+/* The connection that it had, if that can go on: 0, or -errno. */
+static int conn_resume(struct guest *g)
+{
+	const struct keep_conn *c = &g->kept->conn;
+	int socket = handover_take(g->env.handover, c->socket);
+	int err;
+
+	if (socket < 0)
+		return -ENOTCONN;
+	err = c->transport == (uint32_t)g->transport && c->queues == g->set.count ? 0 : -EPROTO;
+	if (!err)
+		err = g->ops->resume(&g->conn, g->env.loop, &g->set, socket);
+	if (err) {
+		turn_away(g, socket);
+		return err;
+	}
+	g->socket = socket;
+	err = loop_add(g->env.loop, socket, MESSAGE_EVENTS, on_message, g, &g->talking);
+	if (err) {
+		g->ops->disconnect(g->conn);
+		g->conn = NULL;
+	}
+	return err;
+}
+
+/* What cannot go on ends as a connection does. */
+static int guest_resume(struct guest *g)
+{
+	bool connected = g->kept->conn.socket != 0;
+	int err = conn_resume(g);
+
+	if (err) {
+		conn_forget(g);
+		session_end(&g->set.session);
+	}
+	if (err && connected)
+		log_guest(LOG_LEVEL_WARN, g->name, "connection lost with the last process: %s",
+			  err == -EPROTO ? "it does not go with what was kept" : strerror(-err));
+	err = vmm_resume(g);
+	if (!err && g->conn)
+		log_guest(LOG_LEVEL_INFO, g->name, "connection taken over, VMM process %d",
+			  (int)g->vmm);
+	return err;
+}
+
+static void replayed_log(struct guest *g, unsigned index, enum queue_replayed r)
+{
+	const struct queue *q = &g->set.queue[index];
+	const struct tmemp_op *op = &q->refused;
+
+	if (r == REPLAY_REFUSED)
+		log_guest(LOG_LEVEL_ERROR, g->name,
+			  "queue %u: request answered with an error, it has killed tmemd %u times: "
+			  "%s pool %u object %llx.%llx.%llx index %u", index, q->deaths,
+			  tmemp_opcode_name((uint16_t)op->op), op->pool,
+			  (unsigned long long)op->key.oid[2], (unsigned long long)op->key.oid[1],
+			  (unsigned long long)op->key.oid[0], op->key.index);
+	else if (r == REPLAY_SERVED)
+		log_guest(LOG_LEVEL_INFO, g->name, "queue %u: request in flight executed again",
+			  index);
+}
+
+void guest_replay(struct guest *g)
+{
+	for (unsigned i = 0; g->conn && i < g->set.count; i++) {
+		struct queue *q = &g->set.queue[i];
+
+		replayed_log(g, i, worker_replay(q->worker, q));
+	}
+}
+
+void guest_go(struct guest *g)
+{
+	if (!g->conn)
+		return;
+	g->ops->go(g->conn);
+	if (queue_set_event(&g->set, TMEMP_EVENT_RETURNED))
+		log_guest(LOG_LEVEL_WARN, g->name, "not told that another process serves it");
+}
+
 /* ---- life ------------------------------------------------------------------------ */
 
 /* Find the record and the client of g, or make them; *found: the record was there. */
@@ -310,6 +425,16 @@ static int client_open(struct guest *g, const struct tmem_quota *quota, bool *fo
 	if (!g->client)
 		err = tmem_client_create(g->env.core, g->name, &g->client);
 	return err ? err : tmem_client_quota_set(g->client, quota);
+}
+
+/* The connection goes on in a successor. */
+static void conn_leave(struct guest *g)
+{
+	if (!g->conn)
+		return;
+	loop_remove(g->talking);
+	g->ops->leave(g->conn);
+	g->conn = NULL;
 }
 
 static void client_close(struct guest *g)
@@ -344,14 +469,21 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	err = client_open(g, &c->quota, &found);
 	if (err)
 		goto no_client;
-	queue_set_init(&g->set, queues, worker, g->client, g->kept, env->failed, env->failed_arg);
+	queue_set_init(&g->set, queues, worker, g->client, g->kept, env->handover,
+		       env->failed, env->failed_arg);
 	if (found)
-		err = vmm_resume(g);
+		err = guest_resume(g);
 	if (!err)
 		err = kit_ready(g);
 	if (err)
 		goto no_listener;
-	g->door = (struct door){ .name = g->name, .visit = guest_visit, .arg = g };
+	g->door = (struct door){
+		.handover = env->handover,
+		.kept = &g->kept->listener,
+		.name = g->name,
+		.visit = guest_visit,
+		.arg = g,
+	};
 	err = door_open(&g->door, env->loop, c->socket, env->socket_group);
 	if (err)
 		goto no_listener;
@@ -359,6 +491,7 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	return 0;
 
 no_listener:
+	conn_leave(g);
 	kit_drop(g);
 	vmm_unwatch(g);
 	queue_set_fini(&g->set);
@@ -392,7 +525,13 @@ void guest_destroy(struct guest *g)
 
 void guest_leave(struct guest *g)
 {
-	guest_close(g);
+	if (g->env.handover) {
+		door_leave(&g->door);
+		conn_leave(g);
+		kit_drop(g);
+	} else {
+		guest_close(g);
+	}
 	vmm_unwatch(g);
 	queue_set_fini(&g->set);
 	free(g);

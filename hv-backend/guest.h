@@ -21,7 +21,8 @@
  *          as there are such pages, and takes the guest's place otherwise.
  *          What the process before us left of a guest is taken up: the client by
  *          its name, the VMM by its number and start (keep.h).  If that has
- *          exited, its pages go at once.
+ *          exited, its pages go at once.  With a keeper (handover.h) the connection
+ *          goes on as well, and so do the rings.
  *          A VMM whose process cannot be known (it lives in a pid namespace that
  *          we do not see) loses its pages with its connection.
  * Must not: let anything a VMM or guest does end more than this guest's
@@ -40,6 +41,7 @@ struct guest_env {
 	struct loop *loop;
 	struct tmem *core;
 	struct keep *keep;
+	struct handover *handover;	/* NULL: nobody keeps descriptors */
 	void (*failed)(void *arg);	/* a queue of some guest has a fault; any thread */
 	void *failed_arg;
 	gid_t socket_group;		/* 0: whatever a socket is made with */
@@ -59,6 +61,14 @@ void guest_destroy(struct guest *g);
 void guest_leave(struct guest *g);
 
 const char *guest_name(const struct guest *g);
+
+/*
+ * A guest that goes on where a predecessor was killed, in two steps, both to be
+ * made for all guests before the next: see to the requests that were being
+ * executed, one after the other; serve.
+ */
+void guest_replay(struct guest *g);
+void guest_go(struct guest *g);
 
 /* If a queue has failed, end the connection. */
 void guest_check(struct guest *g);

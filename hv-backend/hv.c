@@ -93,6 +93,7 @@ int hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct h
 		.loop = l,
 		.core = core,
 		.keep = c->keep,
+		.handover = c->handover,
 		.failed = bell_ring,
 		.failed_arg = h,
 		.socket_group = c->guest_group,
@@ -227,6 +228,10 @@ void hv_settle(struct hv *h)
 {
 	struct stray_look look = { .h = h };
 
+	for (struct entry *e = h->guests; e; e = e->next)
+		guest_replay(e->guest);
+	for (struct entry *e = h->guests; e; e = e->next)
+		guest_go(e->guest);
 	while (tmem_client_each(h->env.core, client_is_stray, &look) > 0)
 		stray_drop(look.stray);
 	keep_settle(h->env.keep);

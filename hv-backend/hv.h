@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "handover.h"
 #include "keep.h"
 #include "latency.h"
 #include "loop.h"
@@ -25,6 +26,7 @@ struct hv_config {
 	unsigned queues;	/* queues offered to each guest, 1 to 16 */
 	unsigned poll_us;	/* longest spin of a worker before it sleeps; 0: never spin */
 	struct keep *keep;	/* what guests find of themselves, and leave */
+	struct handover *handover;	/* who keeps their descriptors; NULL: nobody */
 	gid_t    guest_group;	/* owns the guests' sockets; 0: whatever they are made with */
 };
 
@@ -37,8 +39,8 @@ void hv_destroy(struct hv *h);
 void hv_leave(struct hv *h);
 
 /*
- * All guests have been added: those that the process before us served and nobody
- * asked for any more are dropped with their pages.
+ * All guests have been added: those that a predecessor served go on, and what it
+ * had of guests that nobody asked for any more is dropped with their pages.
  */
 void hv_settle(struct hv *h);
 

@@ -30,7 +30,7 @@
 #define HOLD_MS	10	/* between two wishes carried out */
 
 /*
- *   running  equals  attached != 0 and every ring was started
+ *   running  equals  said.attached != 0 and every ring was started
  *   watched = doorbells of queues that their workers watch
  */
 struct ivshmem {
@@ -39,13 +39,20 @@ struct ivshmem {
 	struct ivshmem_region *region;
 	struct tmemp_ivshmem_guest *wish;	/* in the region */
 	struct tmemp_ivshmem_host *answer;	/* in the region; written only */
-	uint32_t attached;			/* private: the wish carried out */
+	struct keep_ivshmem said;		/* attached: private, the wish carried out */
 	bool running;
 	unsigned watched;
 	struct alarm alarm;			/* the control thread's */
 	int timer;
 	struct loop_source *doorbell_source, *timer_source;
 };
+
+/* What a successor needs.  Without a keeper there is none. */
+static void said_keep(struct ivshmem *v)
+{
+	if (v->set->handover)
+		keep_said_write(&v->set->kept->conn, &v->said, sizeof(v->said));
+}
 
 static void guest_interrupt(struct ivshmem *v)
 {
@@ -88,6 +95,13 @@ static void rings_clear(struct ivshmem *v)
 	memset(memmap_pointer(&v->set->mem, MEMMAP_GUEST, le64toh(h->rings), bytes), 0, bytes);
 }
 
+/* Killed from here on, a successor has no rings, and starts them by the guest's wish. */
+static void rings_disown(struct ivshmem *v)
+{
+	v->said.attached = 0;
+	said_keep(v);
+}
+
 static void rings_stop(struct ivshmem *v)
 {
 	for (unsigned i = 0; i < v->set->count; i++) {
@@ -107,9 +121,25 @@ static void rings_start(struct ivshmem *v, uint64_t features)
 		struct queue *q = &v->set->queue[i];
 
 		queue_start(q, &place, features);
-		worker_activate(q->worker, q, false);
 	}
 	v->running = true;
+}
+
+/* The guest may look: tell it what has been carried out. */
+static void wish_answer(struct ivshmem *v)
+{
+	/* Cleared rings before the answer that lets the guest use them. */
+	__atomic_store_n(&v->answer->attached, htole32(v->said.attached), __ATOMIC_RELEASE);
+	guest_interrupt(v);
+}
+
+static void rings_activate(struct ivshmem *v)
+{
+	for (unsigned i = 0; v->running && i < v->set->count; i++) {
+		struct queue *q = &v->set->queue[i];
+
+		worker_activate(q->worker, q, false);
+	}
 }
 
 /* ---- wishes ----------------------------------------------------------------- */
@@ -119,16 +149,18 @@ static void wish_look(struct ivshmem *v)
 	uint32_t wish = le32toh(__atomic_load_n(&v->wish->attach, __ATOMIC_ACQUIRE));
 	uint64_t features = le64toh(__atomic_load_n(&v->wish->features, __ATOMIC_RELAXED));
 
-	if (wish == v->attached)
+	if (wish == v->said.attached)
 		return;
+	rings_disown(v);
 	if (v->running)
 		rings_stop(v);
+	v->said.features = features & le64toh(v->region->layout.features);
 	if (wish)
-		rings_start(v, features & le64toh(v->region->layout.features));
-	v->attached = wish;
-	/* Cleared rings before the answer that lets the guest use them. */
-	__atomic_store_n(&v->answer->attached, htole32(wish), __ATOMIC_RELEASE);
-	guest_interrupt(v);
+		rings_start(v, v->said.features);
+	v->said.attached = wish;
+	said_keep(v);
+	rings_activate(v);
+	wish_answer(v);
 }
 
 static void hold_begin(struct ivshmem *v)
@@ -256,8 +288,9 @@ static void ivshmem_undo(struct ivshmem *v)
 	free(v);
 }
 
-int ivshmem_create(struct ivshmem **out, struct loop *l, struct queue_set *set, int socket,
-		   struct ivshmem_region *region)
+/* All but what the VMM is told, or a predecessor said. */
+static int ivshmem_new(struct ivshmem **out, struct loop *l, struct queue_set *set, int socket,
+		       struct ivshmem_region *region)
 {
 	struct ivshmem *v = calloc(1, sizeof(*v));
 	int err;
@@ -283,9 +316,6 @@ int ivshmem_create(struct ivshmem **out, struct loop *l, struct queue_set *set, 
 	err = doorbells_watch(v);
 	if (!err)
 		err = control_watch(v, l);
-	/* Last: from here on the VMM waits for nothing more of us. */
-	if (!err)
-		err = ivshmem_region_send(region, socket);
 	if (err)
 		goto fail;
 	*out = v;
@@ -296,16 +326,108 @@ fail:
 	return err;
 }
 
-void ivshmem_destroy(struct ivshmem *v)
+int ivshmem_create(struct ivshmem **out, struct loop *l, struct queue_set *set, int socket,
+		   struct ivshmem_region *region)
+{
+	struct ivshmem *v;
+	int err = ivshmem_new(&v, l, set, socket, region);
+
+	if (err)
+		return err;
+	if (set->handover) {
+		ivshmem_region_keep(region, set->handover, &v->said);
+		said_keep(v);
+	}
+	/* Last: from here on the VMM waits for nothing more of us. */
+	err = ivshmem_region_send(region, socket);
+	if (err) {
+		ivshmem_region_drop(set->handover, &v->said);
+		ivshmem_undo(v);
+		return err;
+	}
+	*out = v;
+	return 0;
+}
+
+static int rings_resume(struct ivshmem *v)
+{
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < v->set->count; i++) {
+		struct queue_place place = ring_place(v, i);
+
+		err = queue_resume(&v->set->queue[i], &place, v->said.features);
+	}
+	v->running = !err;
+	return err;
+}
+
+int ivshmem_resume(struct ivshmem **out, struct loop *l, struct queue_set *set, int socket)
+{
+	struct ivshmem_region *region;
+	struct keep_ivshmem said;
+	struct ivshmem *v;
+	int err;
+
+	if (!keep_said_read(&set->kept->conn, &said, sizeof(said)) ||
+	    said.vectors != set->count + 1)
+		return -EPROTO;
+	err = ivshmem_region_resume(&region, set->handover, &said);
+	if (err)
+		return err;
+	err = ivshmem_new(&v, l, set, socket, region);
+	if (err)
+		goto no_conn;
+	v->said = said;
+	if (said.attached)
+		err = rings_resume(v);
+	if (err)
+		goto no_rings;
+	*out = v;
+	return 0;
+
+no_rings:
+	rings_stop(v);
+	ivshmem_undo(v);
+no_conn:
+	ivshmem_region_destroy(region);
+	return err;
+}
+
+void ivshmem_go(struct ivshmem *v)
+{
+	for (unsigned i = 0; v->running && i < v->set->count; i++)
+		worker_tell(v->set->queue[i].worker, &v->set->queue[i]);
+	rings_activate(v);
+	wish_answer(v);
+	/* The doorbell that was rung meanwhile may have been heard by the dead. */
+	wish_look(v);
+}
+
+/* What is this process's alone; what others have of it stays. */
+static void ivshmem_close(struct ivshmem *v)
 {
 	int socket = v->socket;
 	struct ivshmem_region *region = v->region;
 
-	if (v->running)
-		rings_stop(v);
-	__atomic_store_n(&v->answer->state, htole32(TMEMP_IVSHMEM_GONE), __ATOMIC_RELEASE);
-	guest_interrupt(v);
 	ivshmem_undo(v);
 	close(socket);
 	ivshmem_region_destroy(region);
+}
+
+void ivshmem_leave(struct ivshmem *v)
+{
+	if (v->running)
+		rings_stop(v);
+	ivshmem_close(v);
+}
+
+void ivshmem_destroy(struct ivshmem *v)
+{
+	if (v->running)
+		rings_stop(v);
+	ivshmem_region_drop(v->set->handover, &v->said);
+	__atomic_store_n(&v->answer->state, htole32(TMEMP_IVSHMEM_GONE), __ATOMIC_RELEASE);
+	guest_interrupt(v);
+	ivshmem_close(v);
 }

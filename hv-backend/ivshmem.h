@@ -37,6 +37,20 @@ struct ivshmem;
 int  ivshmem_create(struct ivshmem **out, struct loop *l, struct queue_set *set, int socket,
 		    struct ivshmem_region *region);
 
+/*
+ * Go on with the connection that set->kept tells of, its descriptors from the
+ * keeper; socket is the caller's still on an error: -EPROTO the record is damaged,
+ * or for another number of queues; -EBADF a descriptor is missing.  No ring is
+ * served before ivshmem_go().
+ */
+int  ivshmem_resume(struct ivshmem **out, struct loop *l, struct queue_set *set, int socket);
+
+/* Interrupt the guest, look at all rings and at its wish. */
+void ivshmem_go(struct ivshmem *v);
+
+/* Let go of everything but leave the connection to a successor. */
+void ivshmem_leave(struct ivshmem *v);
+
 /* Stop all rings, tell the guest that nobody serves it, close and unmap everything. */
 void ivshmem_destroy(struct ivshmem *v);
 

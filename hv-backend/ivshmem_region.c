@@ -17,6 +17,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -165,6 +166,63 @@ void ivshmem_region_destroy(struct ivshmem_region *r)
 	}
 	fd_close(r->memory);
 	free(r);
+}
+
+void ivshmem_region_keep(const struct ivshmem_region *r, struct handover *h,
+			 struct keep_ivshmem *said)
+{
+	*said = (struct keep_ivshmem){
+		.layout = r->layout,
+		.size = r->size,
+		.used = r->used,
+		.vectors = r->vectors,
+		.memory = handover_keep(h, r->memory),
+	};
+	for (unsigned v = 0; v < r->vectors; v++) {
+		said->to_host[v] = handover_keep(h, r->to_host[v]);
+		said->to_guest[v] = handover_keep(h, r->to_guest[v]);
+	}
+}
+
+void ivshmem_region_drop(struct handover *h, const struct keep_ivshmem *said)
+{
+	handover_drop(h, said->memory);
+	for (unsigned v = 0; v < said->vectors; v++) {
+		handover_drop(h, said->to_host[v]);
+		handover_drop(h, said->to_guest[v]);
+	}
+}
+
+int ivshmem_region_resume(struct ivshmem_region **out, struct handover *h,
+			  const struct keep_ivshmem *said)
+{
+	struct ivshmem_region *r;
+	bool missing;
+
+	if (!said->vectors || said->vectors > IVSHMEM_VECTORS_MAX || said->used > said->size)
+		return -EPROTO;
+	r = malloc(sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	memset(r->to_host, -1, sizeof(r->to_host));
+	memset(r->to_guest, -1, sizeof(r->to_guest));
+	r->layout = said->layout;
+	r->size = said->size;
+	r->used = said->used;
+	r->vectors = said->vectors;
+	r->memory = handover_take(h, said->memory);
+	missing = r->memory < 0;
+	for (unsigned v = 0; v < r->vectors; v++) {
+		r->to_host[v] = handover_take(h, said->to_host[v]);
+		r->to_guest[v] = handover_take(h, said->to_guest[v]);
+		missing |= r->to_host[v] < 0 || r->to_guest[v] < 0;
+	}
+	if (missing) {
+		ivshmem_region_destroy(r);
+		return -EBADF;
+	}
+	*out = r;
+	return 0;
 }
 
 int ivshmem_number_send(int socket, int64_t number, int fd)

@@ -23,6 +23,7 @@
 
 #include <stdint.h>
 
+#include "handover.h"
 #include "tmemp_ivshmem.h"
 
 #define IVSHMEM_VECTORS_MAX	(TMEMP_IVSHMEM_QUEUES_MAX + 1)
@@ -50,6 +51,16 @@ struct ivshmem_region {
  */
 int  ivshmem_region_create(struct ivshmem_region **out, unsigned queues, uint64_t size);
 void ivshmem_region_destroy(struct ivshmem_region *r);
+
+/*
+ * Have it kept for a successor: *said tells all but the wish.  And back: -EPROTO
+ * what is said makes no sense, -EBADF a descriptor is missing.
+ */
+void ivshmem_region_keep(const struct ivshmem_region *r, struct handover *h,
+			 struct keep_ivshmem *said);
+void ivshmem_region_drop(struct handover *h, const struct keep_ivshmem *said);
+int  ivshmem_region_resume(struct ivshmem_region **out, struct handover *h,
+			   const struct keep_ivshmem *said);
 
 /* Send the whole handshake.  -errno of sendmsg; the connection is lost then. */
 int  ivshmem_region_send(const struct ivshmem_region *r, int socket);

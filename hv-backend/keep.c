@@ -5,6 +5,8 @@
  *   [head, padded to a page] [guest 0] [guest 1] ... [guest KEEP_GUESTS_MAX - 1]
  *
  * The file is sparse and mapped whole, so that a record never moves.
+ *
+ * #syscalls: openat pidfd_open
  */
 #include "keep.h"
 
@@ -36,6 +38,7 @@ struct head {
 	uint32_t reserved;
 	uint64_t sum;
 	char boot[BOOT_BYTES];		/* the boot that VMMs' numbers are of */
+	_Atomic uint64_t number;	/* the last given out */
 };
 
 struct keep {
@@ -208,6 +211,30 @@ void keep_settle(struct keep *k)
 	memcpy(k->head->boot, k->boot, sizeof(k->boot));
 }
 
+/* ---- connections -------------------------------------------------------------- */
+
+uint64_t keep_number(struct keep *k)
+{
+	return atomic_fetch_add(&k->head->number, 1) + 1;
+}
+
+void keep_said_write(struct keep_conn *c, const void *said, size_t size)
+{
+	uint32_t other = !atomic_load_explicit(&c->current, memory_order_relaxed);
+
+	memcpy(&c->copy[other].vhost, said, size);
+	c->copy[other].sum = XXH3_64bits(said, size);
+	atomic_store_explicit(&c->current, other, memory_order_release);
+}
+
+bool keep_said_read(const struct keep_conn *c, void *said, size_t size)
+{
+	uint32_t current = atomic_load_explicit(&c->current, memory_order_acquire) & 1;
+
+	memcpy(said, &c->copy[current].vhost, size);
+	return c->copy[current].sum == XXH3_64bits(said, size);
+}
+
 /* ---- VMM processes ----------------------------------------------------------- */
 
 /* Clock ticks since boot at which pid was started; 0: not known. */
@@ -238,10 +265,11 @@ void keep_vmm_clear(struct keep_vmm *v)
 	atomic_store_explicit(&v->pid, 0, memory_order_release);
 }
 
-void keep_vmm_note(struct keep_vmm *v, pid_t pid)
+void keep_vmm_note(struct keep_vmm *v, pid_t pid, uint64_t pidfd)
 {
 	keep_vmm_clear(v);
 	v->start = start_of(pid);
+	v->pidfd = pidfd;
 	atomic_store_explicit(&v->pid, pid, memory_order_release);
 }
 

@@ -25,6 +25,7 @@
 #include <sys/types.h>
 
 #include "tmem.h"
+#include "tmemp_ivshmem.h"
 
 #define KEEP_VERSION	1u
 #define KEEP_GUESTS_MAX	1024u
@@ -51,6 +52,7 @@ struct keep_vmm {
 	_Atomic int32_t pid;
 	uint32_t reserved;
 	uint64_t start;			/* when it was started, as /proc has it; 0: not known */
+	uint64_t pidfd;			/* kept (handover.h); 0: not */
 };
 
 #define KEEP_QUEUES_MAX	16u
@@ -58,6 +60,71 @@ struct keep_vmm {
 /* A ring's word (ring.h). */
 struct keep_ring {
 	_Alignas(64) _Atomic uint64_t word;
+};
+
+/*
+ * What a VMM has said on a vhost-user connection.  Descriptors are numbers
+ * (handover.h), 0 where there is none; addresses are the VMM's but for guest.
+ */
+struct keep_region {
+	uint64_t guest, size, user, offset;
+	uint64_t fd;
+};
+
+struct keep_vhost_ring {
+	uint64_t desc, avail, used;
+	uint64_t kick, call;
+	uint32_t num;			/* 0: not said */
+	uint16_t base;			/* next request when not running */
+	uint8_t  placed;		/* addresses said */
+	uint8_t  kicked;		/* SET_VRING_KICK came, with a descriptor or not */
+	uint8_t  enabled, running;
+	uint8_t  reserved[6];
+};
+
+#define KEEP_REGIONS_MAX	32u
+
+struct keep_vhost {
+	uint64_t features, protocol_features;	/* as accepted */
+	uint64_t backend_req;
+	uint32_t regions, reserved;
+	struct keep_region region[KEEP_REGIONS_MAX];
+	struct keep_vhost_ring ring[KEEP_QUEUES_MAX];
+};
+
+#define KEEP_VECTORS_MAX	(KEEP_QUEUES_MAX + 1u)
+
+/* An ivshmem region and the guest's wish that is carried out; 0: no rings run. */
+struct keep_ivshmem {
+	struct tmemp_ivshmem_header layout;
+	uint64_t size, used;		/* bytes: the file, what of it means something */
+	uint64_t features;		/* of the rings that run */
+	uint64_t memory;
+	uint64_t to_host[KEEP_VECTORS_MAX], to_guest[KEEP_VECTORS_MAX];
+	uint32_t vectors;
+	uint32_t attached;
+};
+
+/*
+ * A connection.  What was said on it stands in one of two copies: the other is
+ * written, then chosen by one store.
+ *
+ *   socket != 0  implies  copy[current] is whole, and its sum right
+ *   told	  the message being looked at (not consumed yet) has been carried out,
+ *		  and its answer sent or about to be
+ */
+struct keep_conn {
+	_Atomic uint64_t socket;
+	_Atomic uint32_t told;
+	_Atomic uint32_t current;
+	uint32_t transport, queues;
+	struct {
+		uint64_t sum;
+		union {
+			struct keep_vhost vhost;
+			struct keep_ivshmem ivshmem;
+		};
+	} copy[2];
 };
 
 /* used is stored last, and cleared first. */
@@ -68,6 +135,8 @@ struct keep_guest {
 	struct keep_vmm vmm;
 	struct keep_session session;
 	struct keep_ring ring[KEEP_QUEUES_MAX];
+	uint64_t listener;		/* the socket it listens on, kept */
+	struct keep_conn conn;
 };
 
 struct keep;
@@ -89,7 +158,15 @@ void keep_guest_drop(struct keep_guest *g);
 /* All guests there are have asked for their records: the others go. */
 void keep_settle(struct keep *k);
 
-void keep_vmm_note(struct keep_vmm *v, pid_t pid);
+/* A number never given before, not 0. */
+uint64_t keep_number(struct keep *k);
+
+/* What was said, size bytes, in place of what stands there; and back, false if it is damaged. */
+void keep_said_write(struct keep_conn *c, const void *said, size_t size);
+bool keep_said_read(const struct keep_conn *c, void *said, size_t size);
+
+/* pidfd: its number, or 0. */
+void keep_vmm_note(struct keep_vmm *v, pid_t pid, uint64_t pidfd);
 void keep_vmm_clear(struct keep_vmm *v);
 
 /* A pidfd of the VMM noted, if that very process still runs; else -ESRCH. */

@@ -487,11 +487,13 @@ static enum session_verdict serve_session(void *arg, struct session_worker *w, s
 static const struct queue_service session_service = { .serve = serve_session };
 
 void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
-		    struct tmem_client *client, struct keep_guest *kept,
+		    struct tmem_client *client, struct keep_guest *kept, struct handover *handover,
 		    void (*failed)(void *arg), void *arg)
 {
 	queue_set_init_device(set, count, worker, &session_service, &set->session, failed, arg);
 	session_init(&set->session, client, &kept->session);
+	set->kept = kept;
+	set->handover = handover;
 	for (unsigned i = 0; i < count; i++)
 		ring_keep(&set->queue[i].ring, &kept->ring[i].word);
 }

@@ -39,6 +39,7 @@
 #define QUEUES_MAX	16u
 static_assert(QUEUES_MAX <= KEEP_QUEUES_MAX, "a word for each ring");
 
+struct handover;
 struct inflight;
 struct queue_set;
 struct worker;
@@ -90,6 +91,8 @@ struct queue_set {
 	void *service_arg;
 	void (*failed)(void *arg);	/* from any worker: a queue has a fault to read */
 	void *failed_arg;
+	struct keep_guest *kept;	/* for a successor; NULL: a device's, without a session */
+	struct handover *handover;	/* where its descriptors are kept; NULL: nowhere */
 };
 
 /*
@@ -97,7 +100,7 @@ struct queue_set {
  * outlives the set.
  */
 void queue_set_init(struct queue_set *set, unsigned count, struct worker *const worker[],
-		    struct tmem_client *client, struct keep_guest *kept,
+		    struct tmem_client *client, struct keep_guest *kept, struct handover *handover,
 		    void (*failed)(void *arg), void *arg);
 
 /* The same for a device that is no driver's: it has no session. */

@@ -445,6 +445,7 @@ static int hv_start(struct daemon *d)
 		.queues = d->config.queues,
 		.poll_us = d->config.poll_us,
 		.keep = d->estate.keep,
+		.handover = d->estate.handover,
 		.guest_group = d->guest_group,
 	};
 
@@ -486,6 +487,7 @@ static int guests_start(struct daemon *d)
 	}
 	added_load(&added);
 	hv_settle(d->hv);
+	handover_settle(d->estate.handover);
 	return 0;
 }
 

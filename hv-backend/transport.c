@@ -22,6 +22,27 @@ static int vhost_connect(void **conn, struct loop *l, struct queue_set *set, int
 	return err;
 }
 
+static int vhost_resume(void **conn, struct loop *l, struct queue_set *set, int socket)
+{
+	struct vhost_backend *v;
+	int err = vhost_backend_resume(&v, set, &vhost_device_ring, socket);
+
+	(void)l;
+	if (!err)
+		*conn = v;
+	return err;
+}
+
+static void vhost_go(void *conn)
+{
+	vhost_backend_go(conn);
+}
+
+static void vhost_leave(void *conn)
+{
+	vhost_backend_leave(conn);
+}
+
 static void vhost_disconnect(void *conn)
 {
 	vhost_backend_destroy(conn);
@@ -59,6 +80,26 @@ static int region_connect(void **conn, struct loop *l, struct queue_set *set, in
 	return err;
 }
 
+static int region_resume(void **conn, struct loop *l, struct queue_set *set, int socket)
+{
+	struct ivshmem *v;
+	int err = ivshmem_resume(&v, l, set, socket);
+
+	if (!err)
+		*conn = v;
+	return err;
+}
+
+static void region_go(void *conn)
+{
+	ivshmem_go(conn);
+}
+
+static void region_leave(void *conn)
+{
+	ivshmem_leave(conn);
+}
+
 static void region_disconnect(void *conn)
 {
 	ivshmem_destroy(conn);
@@ -74,6 +115,9 @@ static int region_input(void *conn, const char **why)
 static const struct transport_ops transports[] = {
 	[HV_VHOST_USER] = {
 		.connect	= vhost_connect,
+		.resume		= vhost_resume,
+		.go		= vhost_go,
+		.leave		= vhost_leave,
 		.disconnect	= vhost_disconnect,
 		.input		= vhost_input,
 	},
@@ -81,6 +125,9 @@ static const struct transport_ops transports[] = {
 		.kit_create	= region_create,
 		.kit_destroy	= region_destroy,
 		.connect	= region_connect,
+		.resume		= region_resume,
+		.go		= region_go,
+		.leave		= region_leave,
 		.disconnect	= region_disconnect,
 		.input		= region_input,
 		.turn_away	= ivshmem_turn_away,

@@ -27,11 +27,21 @@ struct transport_ops {
 	/* On success socket and kit belong to the connection, else to the caller. */
 	int  (*connect)(void **conn, struct loop *l, struct queue_set *set, int socket, void *kit);
 
+	/*
+	 * Go on with the connection that the set's record tells of (keep.h); socket
+	 * belongs to it on success.  It serves nothing before go().
+	 */
+	int  (*resume)(void **conn, struct loop *l, struct queue_set *set, int socket);
+	void (*go)(void *conn);
+
+	/* Close all that is this process's, but leave the connection to a successor. */
+	void (*leave)(void *conn);
+
 	/* Stop and forget all rings, unmap guest memory, close every descriptor. */
 	void (*disconnect)(void *conn);
 
 	/*
-	 * Take in what the socket has.  -errno with *why set to a constant text: the
+	 * Take in what the socket has.  1: there may be more at once.  -errno with *why set to a constant text: the
 	 * connection is over.  -ECONNRESET: the VMM closed it.
 	 */
 	int  (*input)(void *conn, const char **why);

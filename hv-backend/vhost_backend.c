@@ -5,7 +5,13 @@
  * Only what is implemented here is offered: no dirty log, so a VMM knows that it
  * cannot migrate a guest with its device attached.
  *
- * #syscalls: fcntl fstat getsockopt poll recvmsg sendmsg shutdown
+ * Where the set has a keeper, a message is looked at in the socket, carried out,
+ * what it changed is said to a successor (keep.h), it is answered, and only then
+ * taken out of the socket.  Every message may be carried out twice.  What cannot
+ * be told is whether an answer went out when we die in the very call that sends it;
+ * a successor takes it for sent, as it nearly always was.
+ *
+ * #syscalls: fcntl fstat getsockopt poll recvfrom recvmsg sendmsg setsockopt shutdown
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "handover.h"
 #include "inflight.h"
 #include "tmemp_ring.h"
 #include "vhost_backend.h"
@@ -33,18 +40,15 @@
 	 BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) | BIT(VHOST_USER_PROTOCOL_F_CONFIG) |              \
 	 BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE) | BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 
+/* All regions of a table, the rings' descriptors and the channel. */
+#define GONE_MAX	(2 * KEEP_REGIONS_MAX + 2 * KEEP_QUEUES_MAX + 1)
+
 /* Messages handled in one turn of the loop: other guests' connections wait for them. */
 #define TURN_MESSAGES	64
 
-/* What the VMM has said of one ring. */
 struct vring {
-	struct queue_place place;	/* num 0: not given */
-	bool placed;			/* addresses given */
-	bool kicked;			/* SET_VRING_KICK came */
-	bool enabled;
-	bool running;
+	struct keep_vhost_ring *said;	/* constant: in the backend's */
 	int kick;			/* -1: none */
-	uint16_t base;			/* next request when not running */
 };
 
 struct message {
@@ -59,11 +63,15 @@ struct vhost_backend {
 	const struct vhost_device *device;
 	int socket;
 	int backend_req;		/* kept open: VMMs take its end for ours; -1 */
-	uint64_t features, protocol_features;	/* as the VMM accepted them */
+	struct keep_vhost said;		/* all that the VMM has said: what another process needs */
 	struct vring vring[QUEUES_MAX];
 	struct inflight_region inflight;
 	struct message m;		/* the one being taken in */
 	size_t got;			/* bytes of it: header, then payload */
+	bool told;			/* it has been carried out, and said so to our successor */
+	bool again;			/* it may have been carried out by our predecessor */
+	uint64_t gone[GONE_MAX];	/* descriptors to be let go of once said no longer names them */
+	unsigned gone_count;
 	const char *why;		/* set by whoever returns an error */
 	char text[128];			/* the same with the message's name */
 };
@@ -97,6 +105,50 @@ static void message_clear(struct vhost_backend *v)
 	v->got = 0;
 }
 
+/* ---- what a successor needs --------------------------------------------------- */
+
+static_assert(KEEP_REGIONS_MAX >= MEMMAP_REGIONS_MAX, "every region of a table");
+
+static bool is_kept(const struct vhost_backend *v)
+{
+	return v->set->handover != NULL;
+}
+
+/* A descriptor that is not used any more. */
+static void number_gone(struct vhost_backend *v, uint64_t *number)
+{
+	if (*number && v->gone_count < GONE_MAX)
+		v->gone[v->gone_count++] = *number;
+	*number = 0;
+}
+
+static void gone_drop(struct vhost_backend *v)
+{
+	while (v->gone_count)
+		handover_drop(v->set->handover, v->gone[--v->gone_count]);
+}
+
+static void said_keep(struct vhost_backend *v)
+{
+	if (!is_kept(v))
+		return;
+	keep_said_write(&v->set->kept->conn, &v->said, sizeof(v->said));
+	gone_drop(v);
+}
+
+/*
+ * The message has been carried out.  Killed before this, a successor does that
+ * again; after, it does not, and takes the answer for sent.
+ */
+static void message_done(struct vhost_backend *v)
+{
+	if (!is_kept(v) || v->told)
+		return;
+	said_keep(v);
+	atomic_store_explicit(&v->set->kept->conn.told, 1, memory_order_release);
+	v->told = true;
+}
+
 /* ---- answers --------------------------------------------------------------- */
 
 /* fd goes beside the answer; -1: none. */
@@ -127,6 +179,7 @@ static int answer_fd(struct vhost_backend *v, const void *payload, uint32_t size
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
 	}
+	message_done(v);
 	do {
 		n = sendmsg(v->socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
@@ -168,37 +221,48 @@ static void vring_stop(struct vhost_backend *v, struct vring *r)
 {
 	struct queue *q = queue_of(v, r);
 
-	if (!r->running)
+	if (!r->said->running)
 		return;
-	r->base = worker_stop(q->worker, q);
-	r->running = false;
+	r->said->base = worker_stop(q->worker, q);
+	r->said->running = false;
 }
 
 static bool vring_is_complete(const struct vhost_backend *v, const struct vring *r)
 {
-	bool enabled = r->enabled || !(v->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
+	bool enabled = r->said->enabled || !(v->said.features & BIT(VHOST_USER_F_PROTOCOL_FEATURES));
 
-	return r->place.num && r->placed && r->kicked && enabled;
+	return r->said->num && r->said->placed && r->said->kicked && enabled;
+}
+
+static struct queue_place place_said(const struct keep_vhost_ring *said)
+{
+	return (struct queue_place){
+		.num = said->num, .desc = said->desc, .avail = said->avail, .used = said->used,
+	};
 }
 
 /* Start or stop a ring, as what the VMM has said asks for. */
 static int vring_update(struct vhost_backend *v, struct vring *r)
 {
 	struct queue *q = queue_of(v, r);
+	struct queue_place place;
 	int err;
 
 	if (!vring_is_complete(v, r)) {
 		vring_stop(v, r);
 		return 0;
 	}
-	if (r->running)
+	if (r->said->running)
 		return 0;
-	err = queue_start(q, &r->place, v->features);
+	place = place_said(r->said);
+	err = queue_start(q, &place, v->said.features);
 	if (err == -EFAULT)
 		return refuse(v, "ring outside guest memory");
 	if (err)
 		return refuse(v, "ring misaligned");
-	r->running = true;
+	r->said->running = true;
+	/* Before any request is served: from then on the ring's word is what counts. */
+	said_keep(v);
 	worker_activate(q->worker, q, r->kick < 0);
 	return 0;
 }
@@ -208,7 +272,13 @@ static void vring_kick_drop(struct vhost_backend *v, struct vring *r)
 	if (r->kick >= 0)
 		worker_unwatch(queue_of(v, r)->worker, r->kick);
 	fd_close(&r->kick);
-	r->kicked = false;
+}
+
+static void vring_kick_forget(struct vhost_backend *v, struct vring *r)
+{
+	vring_kick_drop(v, r);
+	number_gone(v, &r->said->kick);
+	r->said->kicked = false;
 }
 
 static void vring_call_drop(struct vhost_backend *v, struct vring *r)
@@ -222,14 +292,21 @@ static void vring_call_drop(struct vhost_backend *v, struct vring *r)
  * Kicks end before the worker lets go of the queue, running or not: the other
  * way round a late kick would make it active again.
  */
-static void vring_reset(struct vhost_backend *v, struct vring *r)
+static void vring_release(struct vhost_backend *v, struct vring *r)
 {
 	struct queue *q = queue_of(v, r);
 
 	vring_kick_drop(v, r);
 	worker_stop(q->worker, q);
 	vring_call_drop(v, r);
-	*r = (struct vring){ .kick = -1 };
+}
+
+static void vring_reset(struct vhost_backend *v, struct vring *r)
+{
+	vring_release(v, r);
+	number_gone(v, &r->said->kick);
+	number_gone(v, &r->said->call);
+	memset(r->said, 0, sizeof(*r->said));
 }
 
 /* ---- handlers: 0, or -errno with v->why ------------------------------------- */
@@ -256,7 +333,7 @@ static int on_set_features(struct vhost_backend *v, struct message *m)
 {
 	if (m->p.u64 & ~features_offered(v))
 		return refuse(v, "feature that was not offered");
-	v->features = m->p.u64;
+	v->said.features = m->p.u64;
 	for (unsigned i = 0; i < v->set->count; i++) {
 		int err = vring_update(v, &v->vring[i]);
 
@@ -283,7 +360,7 @@ static int on_set_protocol_features(struct vhost_backend *v, struct message *m)
 {
 	if (m->p.u64 & ~protocol_features_offered(v))
 		return refuse(v, "protocol feature that was not offered");
-	v->protocol_features = m->p.u64;
+	v->said.protocol_features = m->p.u64;
 	return 0;
 }
 
@@ -340,6 +417,26 @@ static int memory_swap(struct memmap *m, void *arg)
 	return 0;
 }
 
+static struct keep_region region_said(struct vhost_backend *v, const struct memmap_spec *s, int fd)
+{
+	return (struct keep_region){
+		.guest = s->guest, .size = s->size, .user = s->user, .offset = s->offset,
+		.fd = handover_keep(v->set->handover, fd),
+	};
+}
+
+static void region_forget(struct vhost_backend *v, unsigned i)
+{
+	number_gone(v, &v->said.region[i].fd);
+	v->said.region[i] = v->said.region[--v->said.regions];
+}
+
+static void regions_forget(struct vhost_backend *v)
+{
+	while (v->said.regions)
+		region_forget(v, v->said.regions - 1);
+}
+
 static int on_set_mem_table(struct vhost_backend *v, struct message *m)
 {
 	const struct vhost_user_mem_table *t = &m->p.mem_table;
@@ -358,7 +455,15 @@ static int on_set_mem_table(struct vhost_backend *v, struct message *m)
 	if (!err)
 		err = queue_set_memory(v->set, memory_swap, &next);
 	memmap_clear(&next);
-	return memory_refuse(v, err);
+	if (err)
+		return memory_refuse(v, err);
+	regions_forget(v);
+	for (unsigned i = 0; i < t->count; i++) {
+		struct memmap_spec spec = spec_of(&t->region[i]);
+
+		v->said.region[v->said.regions++] = region_said(v, &spec, m->fd[i]);
+	}
+	return 0;
 }
 
 struct region_change {
@@ -380,18 +485,43 @@ static int memory_remove(struct memmap *m, void *arg)
 	return memmap_remove(m, &c->spec);
 }
 
+/* Which of the regions said this is; said.regions if none. */
+static unsigned region_find(const struct vhost_backend *v, const struct memmap_spec *s)
+{
+	unsigned i = 0;
+
+	while (i < v->said.regions && (v->said.region[i].guest != s->guest ||
+				       v->said.region[i].user != s->user ||
+				       v->said.region[i].size != s->size))
+		i++;
+	return i;
+}
+
 static int on_add_mem_reg(struct vhost_backend *v, struct message *m)
 {
 	struct region_change c = { .spec = spec_of(&m->p.mem_one.region), .fd = m->fd[0] };
+	int err;
 
-	return memory_refuse(v, queue_set_memory(v->set, memory_add, &c));
+	if (v->again && region_find(v, &c.spec) < v->said.regions)
+		return 0;
+	err = queue_set_memory(v->set, memory_add, &c);
+	if (!err)
+		v->said.region[v->said.regions++] = region_said(v, &c.spec, c.fd);
+	return memory_refuse(v, err);
 }
 
 static int on_rem_mem_reg(struct vhost_backend *v, struct message *m)
 {
 	struct region_change c = { .spec = spec_of(&m->p.mem_one.region) };
+	unsigned i = region_find(v, &c.spec);
+	int err;
 
-	return memory_refuse(v, queue_set_memory(v->set, memory_remove, &c));
+	if (v->again && i == v->said.regions)
+		return 0;
+	err = queue_set_memory(v->set, memory_remove, &c);
+	if (!err)
+		region_forget(v, i);
+	return memory_refuse(v, err);
 }
 
 static int on_set_vring_num(struct vhost_backend *v, struct message *m)
@@ -401,11 +531,11 @@ static int on_set_vring_num(struct vhost_backend *v, struct message *m)
 
 	if (!r)
 		return -EPROTO;
-	if (r->running)
+	if (r->said->running && num != r->said->num)
 		return refuse(v, "size of a running ring changed");
 	if (!num || num > TMEMP_RING_NUM_MAX || (num & (num - 1)))
 		return refuse(v, "ring size is not a power of two up to 1024");
-	r->place.num = num;
+	r->said->num = num;
 	return vring_update(v, r);
 }
 
@@ -419,10 +549,10 @@ static int on_set_vring_addr(struct vhost_backend *v, struct message *m)
 	if (a->flags)
 		return refuse(v, "ring flags for a log that was not offered");
 	vring_stop(v, r);
-	r->place.desc = a->desc;
-	r->place.avail = a->avail;
-	r->place.used = a->used;
-	r->placed = true;
+	r->said->desc = a->desc;
+	r->said->avail = a->avail;
+	r->said->used = a->used;
+	r->said->placed = true;
 	return vring_update(v, r);
 }
 
@@ -433,11 +563,11 @@ static int on_set_vring_base(struct vhost_backend *v, struct message *m)
 
 	if (!r)
 		return -EPROTO;
-	if (r->running)
+	if (r->said->running && m->p.state.num != r->said->base)
 		return refuse(v, "base of a running ring changed");
 	if (m->p.state.num > UINT16_MAX)
 		return refuse(v, "ring base out of range");
-	r->base = (uint16_t)m->p.state.num;
+	r->said->base = (uint16_t)m->p.state.num;
 	return 0;
 }
 
@@ -449,9 +579,10 @@ static int on_get_vring_base(struct vhost_backend *v, struct message *m)
 	if (!r)
 		return -EPROTO;
 	vring_stop(v, r);
-	vring_kick_drop(v, r);
+	vring_kick_forget(v, r);
 	vring_call_drop(v, r);
-	state = (struct vhost_user_vring_state){ .index = m->p.state.index, .num = r->base };
+	number_gone(v, &r->said->call);
+	state = (struct vhost_user_vring_state){ .index = m->p.state.index, .num = r->said->base };
 	return answer(v, &state, sizeof(state));
 }
 
@@ -504,13 +635,14 @@ static int on_set_vring_kick(struct vhost_backend *v, struct message *m)
 		return -EPROTO;
 	q = queue_of(v, r);
 	vring_stop(v, r);
-	vring_kick_drop(v, r);
+	vring_kick_forget(v, r);
 	if (m->fds) {
 		if (!fd_is_signal(m->fd[0]) || worker_watch(q->worker, q, m->fd[0]))
 			return refuse(v, "kick descriptor cannot be watched");
 		r->kick = fd_take(m);
+		r->said->kick = handover_keep(v->set->handover, r->kick);
 	}
-	r->kicked = true;
+	r->said->kicked = true;
 	return vring_update(v, r);
 }
 
@@ -523,6 +655,9 @@ static int on_set_vring_call(struct vhost_backend *v, struct message *m)
 		return -EPROTO;
 	if (m->fds && (!fd_is_signal(m->fd[0]) || !fd_unblock(m->fd[0])))
 		return refuse(v, "interrupt descriptor cannot be written");
+	number_gone(v, &r->said->call);
+	if (m->fds)
+		r->said->call = handover_keep(v->set->handover, m->fd[0]);
 	old = queue_call_set(queue_of(v, r), m->fds ? fd_take(m) : -1);
 	fd_close(&old);
 	return 0;
@@ -541,7 +676,7 @@ static int on_set_vring_enable(struct vhost_backend *v, struct message *m)
 		return -EPROTO;
 	if (m->p.state.num > 1)
 		return refuse(v, "ring enabled by neither 0 nor 1");
-	r->enabled = m->p.state.num;
+	r->said->enabled = m->p.state.num != 0;
 	return vring_update(v, r);
 }
 
@@ -549,6 +684,8 @@ static int on_set_backend_req_fd(struct vhost_backend *v, struct message *m)
 {
 	fd_close(&v->backend_req);
 	v->backend_req = fd_take(m);
+	number_gone(v, &v->said.backend_req);
+	v->said.backend_req = handover_keep(v->set->handover, v->backend_req);
 	return 0;
 }
 
@@ -577,7 +714,7 @@ static int on_get_config(struct vhost_backend *v, struct message *m)
 static bool runs_any(const struct vhost_backend *v)
 {
 	for (unsigned i = 0; i < v->set->count; i++) {
-		if (v->vring[i].running)
+		if (v->vring[i].said->running)
 			return true;
 	}
 	return false;
@@ -643,7 +780,7 @@ static int on_reset_device(struct vhost_backend *v, struct message *m)
 	(void)m;
 	for (unsigned i = 0; i < v->set->count; i++)
 		vring_reset(v, &v->vring[i]);
-	v->features = 0;
+	v->said.features = 0;
 	return 0;
 }
 
@@ -712,7 +849,7 @@ static const struct line *line_of(struct vhost_backend *v)
 		v->why = "message that is not known";
 		return NULL;
 	}
-	if (l->feature && !(v->protocol_features & BIT(l->feature - 1))) {
+	if (l->feature && !(v->said.protocol_features & BIT(l->feature - 1))) {
 		v->why = "message whose feature was not negotiated";
 		return NULL;
 	}
@@ -741,7 +878,7 @@ static int header_check(struct vhost_backend *v)
 static bool ack_wanted(const struct vhost_backend *v, const struct line *l)
 {
 	return !l->answers && v->m.h.flags & VHOST_USER_NEED_REPLY &&
-	       v->protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);
+	       v->said.protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);
 }
 
 static int message_handle(struct vhost_backend *v)
@@ -756,6 +893,8 @@ static int message_handle(struct vhost_backend *v)
 		err = refuse(v, "message with wrong number of descriptors");
 	else
 		err = l->handle(v, m);
+	if (!err)
+		message_done(v);
 	if (ack_wanted(v, l)) {
 		const char *why = v->why;
 		int sent = answer_u64(v, err ? 1 : 0);
@@ -795,8 +934,10 @@ static int fds_keep(struct vhost_backend *v, struct msghdr *msg)
 }
 
 /*
- * Read up to want bytes into to.  Returns how many, 0 if none are there now, or
- * -errno.
+ * Read up to want bytes into to; where there may be a successor, they stay in the
+ * socket until the message has been answered, and its peek offset says how far we
+ * have looked.  Descriptors come with them only where they do not stay.
+ * Returns how many, 0 if none are there now, or -errno.
  */
 static ssize_t take(struct vhost_backend *v, void *to, size_t want)
 {
@@ -811,8 +952,12 @@ static ssize_t take(struct vhost_backend *v, void *to, size_t want)
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	ssize_t n = recvmsg(v->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n;
 	int err;
+
+	if (is_kept(v))
+		msg.msg_controllen = 0;
+	n = recvmsg(v->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (is_kept(v) ? MSG_PEEK : 0));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
@@ -821,8 +966,90 @@ static ssize_t take(struct vhost_backend *v, void *to, size_t want)
 				  "connection closed by the VMM";
 		return -ECONNRESET;
 	}
-	err = fds_keep(v, &msg);
+	err = is_kept(v) ? 0 : fds_keep(v, &msg);
 	return err ? err : n;
+}
+
+/* Does the message say that descriptors are beside it? */
+static bool fds_announced(const struct message *m)
+{
+	switch (m->h.request) {
+	case VHOST_USER_SET_MEM_TABLE:
+		return m->p.mem_table.count;
+	case VHOST_USER_SET_VRING_KICK:
+	case VHOST_USER_SET_VRING_CALL:
+	case VHOST_USER_SET_VRING_ERR:
+		return !(m->p.u64 & VHOST_USER_VRING_NOFD);
+	case VHOST_USER_REM_MEM_REG:
+		return false;		/* some VMMs send one along, which nobody needs */
+	default:
+		return lines[m->h.request].fds_max;
+	}
+}
+
+static int peek_from(struct vhost_backend *v, int offset)
+{
+	return setsockopt(v->socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) ? -errno : 0;
+}
+
+/*
+ * Look at the descriptors of the message that the socket begins with.  The kernel
+ * shows those of the next one where it has none of its own, so this is for messages
+ * that announce them; a VMM that then sends none deceives itself.
+ */
+static int fds_look(struct vhost_backend *v)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int) * VHOST_USER_MAX_FDS)];
+		struct cmsghdr align;
+	} control;
+	char first;
+	struct iovec iov = { .iov_base = &first, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+
+	if (!is_kept(v) || !fds_announced(&v->m))
+		return 0;
+	if (peek_from(v, 0) ||
+	    recvmsg(v->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_PEEK) != 1)
+		return refuse(v, "descriptors cannot be read");
+	return peek_from(v, (int)v->got) ? refuse(v, "message cannot be read") : fds_keep(v, &msg);
+}
+
+/* Take bytes that were looked at out of the socket. */
+static int consume(struct vhost_backend *v, size_t bytes)
+{
+	char waste[512];
+
+	while (bytes) {
+		size_t want = bytes < sizeof(waste) ? bytes : sizeof(waste);
+		ssize_t n = recv(v->socket, waste, want, MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			v->why = "connection closed by the VMM";
+			return -ECONNRESET;
+		}
+		bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+static int message_consume(struct vhost_backend *v)
+{
+	int err = is_kept(v) ? consume(v, v->got) : 0;
+
+	if (is_kept(v))
+		atomic_store_explicit(&v->set->kept->conn.told, 0, memory_order_release);
+	v->told = false;
+	v->again = false;
+	message_clear(v);
+	return err;
 }
 
 /* Take in more of the message: 1 if it is whole, 0 if the rest is not there yet. */
@@ -832,25 +1059,26 @@ static int message_take(struct vhost_backend *v)
 	ssize_t n;
 	int err;
 
-	if (v->got < head) {
+	while (v->got < head) {
 		n = take(v, (uint8_t *)&v->m.h + v->got, head - v->got);
 		if (n <= 0)
 			return (int)n;
 		v->got += (size_t)n;
 		if (v->got < head)
-			return 0;
+			continue;
 		err = header_check(v);
 		if (err)
 			return err;
 		memset(&v->m.p, 0, sizeof(v->m.p));
 	}
-	if (v->got < head + v->m.h.size) {
+	while (v->got < head + v->m.h.size) {
 		n = take(v, v->m.p.raw + (v->got - head), head + v->m.h.size - v->got);
 		if (n <= 0)
 			return (int)n;
 		v->got += (size_t)n;
 	}
-	return v->got == head + v->m.h.size;
+	err = fds_look(v);
+	return err ? err : 1;
 }
 
 static const char *failure_text(struct vhost_backend *v, int err)
@@ -877,10 +1105,11 @@ int vhost_backend_input(struct vhost_backend *v, const char **why)
 		if (err > 0)
 			err = message_handle(v);
 		if (!err)
-			message_clear(v);
+			err = message_consume(v);
 	}
-	if (err)
-		*why = failure_text(v, err);
+	if (!err)
+		return is_kept(v);
+	*why = failure_text(v, err);
 	return err;
 }
 
@@ -888,20 +1117,38 @@ int vhost_backend_input(struct vhost_backend *v, const char **why)
 
 const struct vhost_device vhost_device_ring = { .features = 0 };
 
-int vhost_backend_create(struct vhost_backend **out, struct queue_set *set,
-			 const struct vhost_device *device, int socket)
+static struct vhost_backend *backend_new(struct queue_set *set, const struct vhost_device *device,
+					 int socket)
 {
 	struct vhost_backend *v = calloc(1, sizeof(*v));
 
 	if (!v)
-		return -ENOMEM;
+		return NULL;
 	v->set = set;
 	v->device = device;
 	v->inflight.fd = -1;
 	v->socket = socket;
 	v->backend_req = -1;
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
-		v->vring[i].kick = -1;
+		v->vring[i] = (struct vring){ .said = &v->said.ring[i], .kick = -1 };
+	return v;
+}
+
+int vhost_backend_create(struct vhost_backend **out, struct queue_set *set,
+			 const struct vhost_device *device, int socket)
+{
+	struct vhost_backend *v = backend_new(set, device, socket);
+	int err = v ? 0 : -ENOMEM;
+
+	if (!err && is_kept(v)) {
+		set->kept->conn.told = 0;
+		said_keep(v);
+		err = peek_from(v, 0);
+	}
+	if (err) {
+		free(v);
+		return err;
+	}
 	*out = v;
 	return 0;
 }
@@ -913,14 +1160,125 @@ static int memory_drop(struct memmap *m, void *arg)
 	return 0;
 }
 
-void vhost_backend_destroy(struct vhost_backend *v)
+/* All that is this process's alone. */
+static void backend_free(struct vhost_backend *v)
 {
-	for (unsigned i = 0; i < v->set->count; i++)
-		vring_reset(v, &v->vring[i]);
 	inflight_replace(v, &(struct inflight_region){ .fd = -1 });
 	queue_set_memory(v->set, memory_drop, NULL);
 	message_clear(v);
 	fd_close(&v->backend_req);
-	close(v->socket);
 	free(v);
+}
+
+void vhost_backend_leave(struct vhost_backend *v)
+{
+	for (unsigned i = 0; i < v->set->count; i++)
+		vring_release(v, &v->vring[i]);
+	close(v->socket);
+	backend_free(v);
+}
+
+void vhost_backend_destroy(struct vhost_backend *v)
+{
+	for (unsigned i = 0; i < v->set->count; i++)
+		vring_reset(v, &v->vring[i]);
+	regions_forget(v);
+	number_gone(v, &v->said.backend_req);
+	gone_drop(v);
+	close(v->socket);
+	backend_free(v);
+}
+
+/* ---- going on for a predecessor ---------------------------------------------------- */
+
+static int region_resume(struct memmap *m, void *arg)
+{
+	struct vhost_backend *v = arg;
+	int err = 0;
+
+	for (unsigned i = 0; !err && i < v->said.regions; i++) {
+		const struct keep_region *r = &v->said.region[i];
+		struct memmap_spec spec = { r->guest, r->size, r->user, r->offset };
+		int fd = handover_take(v->set->handover, r->fd);
+
+		err = fd < 0 ? -EBADF : memmap_add(m, &spec, fd);
+		fd_close(&fd);
+	}
+	return err;
+}
+
+static int vring_resume(struct vhost_backend *v, struct vring *r)
+{
+	struct queue_place place = place_said(r->said);
+	struct queue *q = queue_of(v, r);
+	int call = handover_take(v->set->handover, r->said->call);
+	int err;
+
+	r->kick = handover_take(v->set->handover, r->said->kick);
+	queue_call_set(q, call);
+	if ((r->said->kick && r->kick < 0) || (r->said->call && call < 0))
+		return -EBADF;
+	err = r->kick >= 0 ? worker_watch(q->worker, q, r->kick) : 0;
+	return err || !r->said->running ? err : queue_resume(q, &place, v->said.features);
+}
+
+/*
+ * A message that was carried out is not looked at again.  What was looked at of it
+ * the peek offset says, which goes down as it is consumed: 0 if it was.
+ */
+static int message_resume(struct vhost_backend *v)
+{
+	int looked = 0, err = 0;
+	socklen_t len = sizeof(looked);
+
+	if (getsockopt(v->socket, SOL_SOCKET, SO_PEEK_OFF, &looked, &len))
+		return -errno;
+	if (v->set->kept->conn.told && looked > 0)
+		err = consume(v, (size_t)looked);
+	v->set->kept->conn.told = 0;
+	v->again = true;
+	return err ? err : peek_from(v, 0);
+}
+
+int vhost_backend_resume(struct vhost_backend **out, struct queue_set *set,
+			 const struct vhost_device *device, int socket)
+{
+	struct vhost_backend *v = backend_new(set, device, socket);
+	int err = 0;
+
+	if (!v)
+		return -ENOMEM;
+	if (!keep_said_read(&set->kept->conn, &v->said, sizeof(v->said)) ||
+	    v->said.regions > KEEP_REGIONS_MAX) {
+		memset(&v->said, 0, sizeof(v->said));
+		err = -EPROTO;
+	}
+	if (!err)
+		err = queue_set_memory(set, region_resume, v);
+	for (unsigned i = 0; !err && i < set->count; i++)
+		err = vring_resume(v, &v->vring[i]);
+	if (v->said.backend_req)
+		v->backend_req = handover_take(set->handover, v->said.backend_req);
+	if (!err)
+		err = message_resume(v);
+	if (!err) {
+		*out = v;
+		return 0;
+	}
+	for (unsigned i = 0; i < set->count; i++)
+		vring_release(v, &v->vring[i]);
+	backend_free(v);
+	return err;
+}
+
+void vhost_backend_go(struct vhost_backend *v)
+{
+	for (unsigned i = 0; i < v->set->count; i++) {
+		struct queue *q = &v->set->queue[i];
+
+		if (!v->vring[i].said->running)
+			continue;
+		worker_tell(q->worker, q);
+		worker_activate(q->worker, q, v->vring[i].kick < 0);
+	}
 }

@@ -9,6 +9,8 @@
  *          there; whole, it is checked against its line and handled.  Anything
  *          that breaks a rule ends the connection with a reason, after a negative
  *          acknowledgement where one was asked for.
+ *          With a keeper (queue_set.handover), another process can go on with the
+ *          connection wherever this one ends.
  * Must not: wait.  A VMM that sends half a message keeps its half; one that does
  *          not read its answers is failed.
  *
@@ -59,8 +61,24 @@ int  vhost_backend_create(struct vhost_backend **out, struct queue_set *set,
  */
 void vhost_backend_destroy(struct vhost_backend *v);
 
+/* Let go of everything but leave the connection to a successor. */
+void vhost_backend_leave(struct vhost_backend *v);
+
 /*
- * Take in what the socket has.  Returns 0, or -errno with *why set to the reason, a
+ * Go on with the connection that set->kept tells of; socket is the caller's still
+ * on an error: -EPROTO the record is damaged, -EBADF a descriptor is missing, or
+ * what vhost_backend_create() may say.  No ring is served before vhost_backend_go().
+ */
+int  vhost_backend_resume(struct vhost_backend **out, struct queue_set *set,
+			  const struct vhost_device *device, int socket);
+
+/* Interrupt the guest and look at all rings that run. */
+void vhost_backend_go(struct vhost_backend *v);
+
+/*
+ * Take in what the socket has.  Returns 0, 1 if there may be more at once (with a
+ * keeper only: there, what is incomplete stays in the socket, which then is to be
+ * watched by edges), or -errno with *why set to the reason, a
  * text that lives as long as v: the connection is over.  -ECONNRESET: the VMM
  * closed it.
  */

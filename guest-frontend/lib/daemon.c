@@ -75,15 +75,19 @@ static int wait_until_ready(struct daemon *d)
 
 int daemon_again(struct daemon *d, const char *program, const char *const args[])
 {
-	const char *argv[ARGS_MAX + 4] = { program, "--run-dir", d->dir };
+	const char *argv[ARGS_MAX + 6] = { d->keeper, "--" };
+	unsigned n = d->keeper ? 2 : 0;
 	char path[DAEMON_PATH_MAX];
 	pid_t parent = getpid();
 	int r;
 
+	argv[n++] = program;
+	argv[n++] = "--run-dir";
+	argv[n++] = d->dir;
 	for (unsigned i = 0; args[i]; i++) {
-		if (i == ARGS_MAX)
+		if (n == ARGS_MAX + 5)
 			return -E2BIG;
-		argv[i + 3] = args[i];
+		argv[n++] = args[i];
 	}
 	unlink(daemon_path(d, "control.sock", path));
 	daemon_path(d, "log", path);
@@ -91,7 +95,7 @@ int daemon_again(struct daemon *d, const char *program, const char *const args[]
 	if (d->pid < 0)
 		return -errno;
 	if (d->pid == 0)
-		child_run(program, (char *const *)argv, path, parent);
+		child_run(argv[0], (char *const *)argv, path, parent);
 	r = wait_until_ready(d);
 	if (r)
 		daemon_end(d);
@@ -114,6 +118,22 @@ int daemon_start(struct daemon *d, const char *program, const char *const args[]
 		daemon_stop(d);
 	}
 	return r;
+}
+
+pid_t daemon_kept(const struct daemon *d)
+{
+	char path[64];
+	int child = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)d->pid, (int)d->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%d", &child) != 1)
+		child = 0;
+	fclose(f);
+	return child;
 }
 
 void daemon_kill(struct daemon *d)

@@ -16,18 +16,22 @@
 #define DAEMON_PATH_MAX	104	/* bytes; a socket's path is no longer */
 
 struct daemon {
-	pid_t pid;		/* 0: ended and waited for */
+	pid_t pid;		/* the child: the program, or its keeper; 0: ended and waited for */
 	char dir[DAEMON_PATH_MAX / 2];
+	const char *keeper;	/* run the program by this one; NULL: directly */
 };
 
 /*
- * Run `program --run-dir DIR args...`; args ends with NULL.  Returns once the
+ * Run `program --run-dir DIR args...`; args ends with NULL, d is zero but for keeper.  Returns once the
  * control socket is there: 0, -ETIMEDOUT, -ECHILD if the program ended, -errno.
  */
 int daemon_start(struct daemon *d, const char *program, const char *const args[]);
 
 /* SIGKILL and wait; the directory stays. */
 void daemon_kill(struct daemon *d);
+
+/* The process that a keeper runs; 0 if there is none just now. */
+pid_t daemon_kept(const struct daemon *d);
 
 /* Run again in the directory of one that was killed or has ended. */
 int daemon_again(struct daemon *d, const char *program, const char *const args[]);

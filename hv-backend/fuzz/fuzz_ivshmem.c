@@ -240,7 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	h->in = data;
 	h->end = data + size;
 	memset(&h->kept, 0, sizeof(h->kept));
-	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, on_fault, NULL);
+	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, NULL, on_fault, NULL);
 	converse(h);
 	require(queue_set_running(&h->set) == 0);
 	require(h->set.mem.count == 0);

@@ -188,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	h->in = data;
 	h->end = data + size;
 	memset(&h->kept, 0, sizeof(h->kept));
-	queue_set_init(&h->set, QUEUES, none, h->client, &h->kept, on_fault, NULL);
+	queue_set_init(&h->set, QUEUES, none, h->client, &h->kept, NULL, on_fault, NULL);
 	require(queue_set_memory(&h->set, map_anew, h) == 0);
 	features = byte(h);
 	for (unsigned i = 0; i < QUEUES; i++)

@@ -61,6 +61,7 @@ int hosting_start(struct hosting *h, const char *const guests[], const char *con
 {
 	const char *build = getenv("TMEM_BUILD");
 	const char *args[ARGS_MAX + 1] = { "--log-level", "warn", "--arena", "256M" };
+	static char keeper[4096];
 	char program[4096];
 	unsigned n = 4;
 
@@ -72,6 +73,9 @@ int hosting_start(struct hosting *h, const char *const guests[], const char *con
 	for (unsigned i = 0; more && more[i] && n < ARGS_MAX; i++)
 		args[n++] = more[i];
 	snprintf(program, sizeof(program), "%s/tmemd", build ? build : "build");
+	snprintf(keeper, sizeof(keeper), "%s/tmem-keeper", build ? build : "build");
+	if (getenv("TMEM_TEST_KEEPER"))
+		h->daemon.keeper = keeper;
 	return daemon_start(&h->daemon, program, args);
 }
 

@@ -45,7 +45,7 @@ struct hosting {
 
 /*
  * Run TMEM_BUILD/tmemd for the guests (NULL ends both lists) at log level warn
- * with more arguments.  0 or -errno.
+ * with more arguments; under a keeper if TMEM_TEST_KEEPER is set.  0 or -errno.
  */
 int hosting_start(struct hosting *h, const char *const guests[], const char *const more[]);
 

@@ -59,7 +59,7 @@ static int setup(void **state)
 	rig_open(&f.rig);
 	f.faults = 0;
 	memset(&f.kept, 0, sizeof(f.kept));
-	queue_set_init(&f.set, QUEUES, none, f.client, &f.kept, on_fault, &f.faults);
+	queue_set_init(&f.set, QUEUES, none, f.client, &f.kept, NULL, on_fault, &f.faults);
 	assert_int_equal(queue_set_memory(&f.set, rig_map, &f.rig), 0);
 	for (unsigned i = 0; i < QUEUES; i++) {
 		f.ring[i] = rig_ring(&f.rig, i);

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * test_takeover.c - the daemon is killed under guests that do not notice: their
+ * connections, rings and pages go on in the next one.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hosting.h"
+
+#define PAGES	300u
+
+static struct hosting host;
+static char program[4096], keeper[4096];
+
+static const char *const args[] = {
+	"--log-level", "info", "--arena", "64M", "--guest", "a", "--guest-ivshmem", "b",
+	"--guest", "c", NULL,
+};
+
+static int setup(void **state)
+{
+	const char *build = getenv("TMEM_BUILD");
+
+	(void)state;
+	snprintf(program, sizeof(program), "%s/tmemd", build ? build : "build");
+	snprintf(keeper, sizeof(keeper), "%s/tmem-keeper", build ? build : "build");
+	memset(&host, 0, sizeof(host));
+	host.daemon.keeper = keeper;
+	return daemon_start(&host.daemon, program, args);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return daemon_stop(&host.daemon);
+}
+
+/* Kill the daemon and wait until another serves. */
+static void kill_by(int signal, unsigned ready)
+{
+	pid_t was = daemon_kept(&host.daemon);
+
+	assert_true(was > 0);
+	kill(was, signal);
+	for (unsigned ms = 0; ms < 20000; ms++) {
+		pid_t now = daemon_kept(&host.daemon);
+
+		if (now && now != was &&
+		    daemon_log_count(&host.daemon, "control socket", "version", 0) >= ready)
+			return;
+		usleep(1000);
+	}
+	fail_msg("nobody took over");
+}
+
+static struct front *guest_open(const char *guest, bool ivshmem, unsigned queues)
+{
+	char path[DAEMON_PATH_MAX];
+	struct front_config c = hosting_config(&host, guest, path);
+	struct front *f;
+
+	c.ivshmem = ivshmem;
+	c.queues = queues;
+	assert_int_equal(front_open(&f, &c), 0);
+	assert_int_equal(front_pool_create(f, 0, TMEMP_POOL_PERSISTENT), 0);
+	assert_int_equal(front_pool_create(f, 1, 0), 0);
+	return f;
+}
+
+static void put_one(struct front *f, unsigned n, uint64_t seed)
+{
+	uint8_t page[TMEMP_PAGE_SIZE];
+	struct front_key key = key_of(0, n);
+
+	page_fill(page, seed);
+	assert_int_equal(front_put(front_queue_of(f, &key), &key, page, seed), 0);
+}
+
+static void get_one(struct front *f, unsigned n, uint64_t seed)
+{
+	uint8_t page[TMEMP_PAGE_SIZE];
+	struct front_key key = key_of(0, n);
+	uint64_t tag = 0;
+
+	assert_int_equal(front_get(front_queue_of(f, &key), &key, page, &tag), 0);
+	assert_int_equal(tag, seed);
+	assert_true(page_is(page, seed));
+}
+
+static void goes_on(struct front *f)
+{
+	uint64_t epoch = f->epoch;
+
+	for (unsigned n = 0; n < PAGES; n++)
+		put_one(f, n, n + 1);
+	for (unsigned i = 1; i <= 3; i++) {
+		kill_by(SIGKILL, i + 1);
+		for (unsigned n = 0; n < PAGES; n++) {
+			get_one(f, n, n + i);
+			put_one(f, n, n + i + 1);
+		}
+	}
+	assert_int_equal(front_hello(f), 0);
+	assert_int_equal(f->epoch, epoch);
+	assert_false(front_closed(f, 0));
+}
+
+static void test_vhost_user(void **state)
+{
+	struct front *f = guest_open("a", false, 2);
+
+	(void)state;
+	goes_on(f);
+	assert_int_equal(hosting_said(&host, "a", "connection taken over"), 3);
+	front_destroy(f);
+}
+
+static void test_ivshmem(void **state)
+{
+	struct front *f = guest_open("b", true, 4);
+
+	(void)state;
+	goes_on(f);
+	assert_int_equal(hosting_said(&host, "b", "connection taken over"), 3);
+	front_destroy(f);
+}
+
+/* Ended by request, as an upgrade does: the same way. */
+static void test_ended(void **state)
+{
+	struct front *a = guest_open("a", false, 2), *b = guest_open("b", true, 4);
+
+	(void)state;
+	for (unsigned n = 0; n < PAGES; n++) {
+		put_one(a, n, n + 1);
+		put_one(b, n, n + 2);
+	}
+	kill_by(SIGTERM, 2);
+	for (unsigned n = 0; n < PAGES; n++) {
+		get_one(a, n, n + 1);
+		get_one(b, n, n + 2);
+	}
+	front_destroy(a);
+	front_destroy(b);
+}
+
+/* A parked event is parked still, and says that somebody else is there. */
+static void test_event(void **state)
+{
+	struct front *f = guest_open("a", false, 2);
+	struct front_request *r = front_event_park(f, 0, 0);
+
+	(void)state;
+	assert_non_null(r);
+	put_one(f, 1, 1);
+	kill_by(SIGKILL, 2);
+	put_one(f, 2, 2);
+	assert_int_equal(front_queue_wait(&f->queue[0], r), 0);
+	assert_int_equal(front_request_status(r), TMEMP_OK);
+	assert_true(le64toh(r->response->events) & TMEMP_EVENT_RETURNED);
+	front_request_put(&f->queue[0], r);
+	get_one(f, 1, 1);
+	front_destroy(f);
+}
+
+/* A connection that ends while nobody is there, and one that begins. */
+static void test_meanwhile(void **state)
+{
+	struct front *a = guest_open("a", false, 1), *c;
+	pid_t pid = daemon_kept(&host.daemon);
+
+	(void)state;
+	put_one(a, 1, 1);
+	kill(pid, SIGSTOP);
+	front_disconnect(a);
+	kill_by(SIGKILL, 2);
+	assert_int_equal(front_connect(a), 0);
+	assert_int_equal(front_hello(a), 0);
+	get_one(a, 1, 1);
+	c = guest_open("c", false, 1);
+	put_one(c, 1, 2);
+	front_destroy(a);
+	front_destroy(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_vhost_user, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ivshmem, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ended, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_event, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("takeover", tests, NULL, NULL);
+}
