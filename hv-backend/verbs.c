@@ -57,6 +57,7 @@ struct verb {
 	bool guest_required;
 	bool changes;
 	bool root_only;			/* whatever the group may */
+	bool socket_only;		/* not by the dashboard, whoever uses it */
 	int (*run)(struct call *c);	/* 0, or what fail() returned */
 };
 
@@ -326,8 +327,6 @@ static int verb_dashboard(struct call *c)
 
 	if (off)
 		return fail(c, VERB_FAILED, "dashboard: %s", off);
-	if (c->peer->dashboard)
-		return fail(c, VERB_DENIED, "dashboard: not from within it");
 	if (flag_read(c, "read_only", false, &read_only))
 		return c->code;
 	who.reader = read_only || !verbs_peer_may_change(c->host, c->peer);
@@ -595,11 +594,12 @@ static const struct verb verbs[] = {
 	{ .name = "set", .arguments = { "guest", "all", "values", "live", "config" },
 	  .changes = true, .run = verb_set },
 	{ .name = "add", .arguments = { "name", "domain", "transport", "region", "values",
-	  "shared_pools" }, .changes = true, .root_only = true, .run = verb_add },
+	  "shared_pools" }, .changes = true, .root_only = true, .socket_only = true,
+	  .run = verb_add },
 	{ .name = "remove", .arguments = { "guest", "force" }, .guest_required = true,
-	  .changes = true, .root_only = true, .run = verb_remove },
+	  .changes = true, .root_only = true, .socket_only = true, .run = verb_remove },
 	{ .name = "auth", .arguments = { "guest", "uuid", "allow" }, .guest_required = true,
-	  .changes = true, .run = verb_auth },
+	  .changes = true, .socket_only = true, .run = verb_auth },
 	{ .name = "freeze", .arguments = { "guest" }, .guest_required = true, .changes = true,
 	  .run = verb_freeze },
 	{ .name = "thaw", .arguments = { "guest" }, .guest_required = true, .changes = true,
@@ -615,7 +615,8 @@ static const struct verb verbs[] = {
 	{ .name = "freeable", .run = verb_freeable },
 	{ .name = "explain", .arguments = { "guest" }, .run = verb_explain },
 	{ .name = "events", .arguments = { "after" }, .run = verb_events },
-	{ .name = "dashboard", .arguments = { "read_only" }, .run = verb_dashboard },
+	{ .name = "dashboard", .arguments = { "read_only" }, .socket_only = true,
+	  .run = verb_dashboard },
 };
 
 static const struct verb *verb_find(const char *name)
@@ -746,6 +747,8 @@ static void request_run(struct call *c, const struct control_peer *peer)
 	if (changes && !may_run(c->host, v, peer))
 		fail(c, VERB_DENIED, "%s: user %u may look, but not change anything", v->name,
 		     peer->uid);
+	else if (v->socket_only && peer->dashboard)
+		fail(c, VERB_DENIED, "%s: only over the control socket", v->name);
 	else
 		v->run(c);
 	if (changes)

@@ -123,17 +123,22 @@ static struct control_peer peer_of(const struct web_who *who)
 
 /* ---- the interface ----------------------------------------------------- */
 
-static void session_answer(struct api_call *c)
+static json_t *session_report(const struct api_call *c)
 {
 	const struct web_session *s = c->session;
 	const struct control_peer peer = peer_of(&s->who);
 	bool may_change = verbs_peer_may_change(c->web->config.verbs, &peer);
 
-	json_answer(c->r, 200, json_pack("{s:b, s:s, s:I, s:s, s:I, s:i}", "ok", 1, "role",
-					 may_change ? "administrator" : "reader", "uid",
-					 (json_int_t)s->who.uid, "csrf", s->csrf, "ends_in_s",
-					 (json_int_t)(s->begin_s + WEB_SESSION_S - now_s()),
-					 "schema_version", REPORT_SCHEMA_VERSION));
+	return json_pack("{s:b, s:s, s:I, s:I, s:i}", "ok", 1, "role",
+			 may_change ? "administrator" : "reader", "uid",
+			 (json_int_t)s->who.uid, "ends_in_s",
+			 (json_int_t)(s->begin_s + WEB_SESSION_S - now_s()), "schema_version",
+			 REPORT_SCHEMA_VERSION);
+}
+
+static void api_session(struct api_call *c)
+{
+	json_answer(c->r, 200, session_report(c));
 }
 
 /* Whoever guesses does not fill the log. */
@@ -153,6 +158,7 @@ static void api_login(struct api_call *c)
 {
 	const char *token = json_string_value(json_object_get(c->body, "token"));
 	struct web_auth *a = &c->web->auth;
+	json_t *report;
 
 	c->session = web_auth_open(a, token, now_s());
 	if (!c->session) {
@@ -165,7 +171,10 @@ static void api_login(struct api_call *c)
 	snprintf(c->r->cookie, sizeof(c->r->cookie),
 		 "%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Strict", a->cookie_name,
 		 c->session->secret, WEB_SESSION_S);
-	session_answer(c);
+	/* Told once: who has only got hold of the cookie does not get it too. */
+	report = session_report(c);
+	report_set(&report, "csrf", json_string(c->session->csrf));
+	json_answer(c->r, 200, report);
 }
 
 static void api_logout(struct api_call *c)
@@ -203,14 +212,14 @@ static void api_history(struct api_call *c)
 
 static const struct api {
 	const char *path;
-	bool session, csrf;
+	bool session;			/* and its second secret */
 	void (*run)(struct api_call *c);
 } apis[] = {
-	{ "/api/login", false, false, api_login },
-	{ "/api/session", true, false, session_answer },
-	{ "/api/logout", true, true, api_logout },
-	{ "/api/verb", true, true, api_verb },
-	{ "/api/history", true, true, api_history },
+	{ "/api/login", false, api_login },
+	{ "/api/session", true, api_session },
+	{ "/api/logout", true, api_logout },
+	{ "/api/verb", true, api_verb },
+	{ "/api/history", true, api_history },
 };
 
 static const struct api *api_find(const char *path)
@@ -242,7 +251,7 @@ static bool call_check(struct api_call *c, const struct api *api)
 		refuse(c->r, 401, VERB_DENIED, "not logged in: tmemctl dashboard opens a session");
 		return false;
 	}
-	if (api->csrf && !web_secret_is(c->session->csrf, c->q->csrf)) {
+	if (api->session && !web_secret_is(c->session->csrf, c->q->csrf)) {
 		refuse(c->r, 403, VERB_DENIED, "the X-Tmemd-Csrf of the request is not the session's");
 		return false;
 	}

@@ -4,8 +4,8 @@
  *
  *   GET  /metrics        Prometheus text
  *   GET  /, /...         the dashboard's own files: no secrets in them
- *   POST /api/login      {"token": T}: a session, by cookie
- *   POST /api/session    who this is, and the second secret (csrf)
+ *   POST /api/login      {"token": T}: a session, by cookie, and its second secret (csrf)
+ *   POST /api/session    who this is
  *   POST /api/logout
  *   POST /api/verb       one request of the control socket (verbs.h), answered alike
  *   POST /api/history    {"span": "recent"|"day", "after": N} (history.h)
@@ -15,7 +15,9 @@
  *                      be this one under a name of its own (DNS rebinding)
  *            Origin    is this page's own; a POST must have it
  *            session   the cookie's; all of /api/ but login
- *            csrf      the second secret; all of that but session
+ *            csrf      the session's second secret, likewise.  Cookies know no ports:
+ *                      other servers of this host are sent ours, and that alone must
+ *                      be worth nothing
  *            rights    those of who asked for the token, at most (verbs.h)
  * Must not: read files, or answer anything that another origin could read.
  */

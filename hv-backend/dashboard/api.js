@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // api.js - the daemon's interface (hv-backend/web.h): login, verbs, history.
 //
-// Owns:    the session: who we are, and the secret that every request shows.
+// Owns:    the session: who we are, and the second secret, which every request shows.
+//          It is kept with this page's origin, where a reload finds it and no other
+//          server of this host can; the first is in a cookie that no script sees.
 
-let session = null;
+const KEY = 'tmemd-csrf';
 
 export class Refused extends Error {
 	constructor(answer, status) {
@@ -15,8 +17,9 @@ export class Refused extends Error {
 
 async function post(path, body) {
 	const headers = { 'Content-Type': 'application/json' };
-	if (session)
-		headers['X-Tmemd-Csrf'] = session.csrf;
+	const csrf = localStorage.getItem(KEY);
+	if (csrf)
+		headers['X-Tmemd-Csrf'] = csrf;
 	const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
 	const answer = await response.json().catch(() => ({}));
 	if (!response.ok || !answer.ok)
@@ -29,13 +32,16 @@ async function post(path, body) {
 export async function login() {
 	const token = new URLSearchParams(location.hash.slice(1)).get('token');
 	history.replaceState(null, '', location.pathname);
-	session = token ? await post('/api/login', { token }) : await post('/api/session', {});
+	if (!token)
+		return post('/api/session', {});
+	const session = await post('/api/login', { token });
+	localStorage.setItem(KEY, session.csrf);
 	return session;
 }
 
 export async function logout() {
 	await post('/api/logout', {});
-	session = null;
+	localStorage.removeItem(KEY);
 }
 
 export const verb = (name, more = {}) => post('/api/verb', { verb: name, ...more });

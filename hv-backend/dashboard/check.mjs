@@ -213,6 +213,10 @@ is('the day is shown', await page.isVisible('#memory figure'));
 is('no error on the console', errors.length === 0, errors.join(' | '));
 is('nothing is asked of anyone else', foreign.length === 0, foreign.join(' '));
 
+await page.reload();
+await page.waitForSelector('#guests tr[data-guest="alice"]');
+is('a reload keeps the session', await page.isVisible('main'));
+
 // ---- who is kept out
 
 const origin = await page.evaluate(async () => {
@@ -222,6 +226,8 @@ const origin = await page.evaluate(async () => {
 });
 is('a session without its second secret does nothing', origin === 403, `${origin}`);
 await page.locator('#leave').click();
+await page.waitForSelector('#out:not([hidden])');
+await page.reload();
 await page.waitForSelector('#out:not([hidden])');
 is('logged out shows how to come back', (await page.textContent('#out')).includes('tmemctl dashboard'));
 await page.screenshot({ path: `${SHOTS}/out.png` });

@@ -277,12 +277,20 @@ static void a_session_answers_verbs(void **state)
 	assert_int_equal(status_of(f, &q), 400);
 }
 
-static void a_change_needs_the_second_secret(void **state)
+static void a_cookie_alone_is_worth_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct session s = login(f, geteuid(), "{\"verb\":\"dashboard\"}");
 	struct http_request q = of(&s, post("/api/verb", "{\"verb\":\"version\"}"));
+	struct http_request who = of(&s, post("/api/session", "{}"));
+	struct got g = ask(f, &who);
 
+	/* The cookie alone does not get it. */
+	assert_int_equal(g.r.status, 200);
+	assert_null(json_object_get(g.body, "csrf"));
+	release(&g);
+	who.csrf = NULL;
+	assert_int_equal(status_of(f, &who), 403);
 	q.csrf = NULL;
 	assert_int_equal(status_of(f, &q), 403);
 	q.csrf = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -314,15 +322,20 @@ static void a_reader_changes_nothing(void **state)
 	}
 }
 
-static void a_session_makes_no_other(void **state)
+/* A session makes no other, and does not decide which guests there are. */
+static void some_verbs_are_for_the_control_socket(void **state)
 {
+	static const char *const bodies[] = { "{\"verb\":\"dashboard\"}", "{\"verb\":\"add\"}" };
 	struct fixture *f = *state;
 	struct session s = login(f, geteuid(), "{\"verb\":\"dashboard\"}");
-	struct http_request q = of(&s, post("/api/verb", "{\"verb\":\"dashboard\"}"));
-	struct got g = ask(f, &q);
 
-	assert_int_equal(json_integer_value(json_object_get(g.body, "code")), VERB_DENIED);
-	release(&g);
+	for (unsigned i = 0; i < 2; i++) {
+		struct http_request q = of(&s, post("/api/verb", bodies[i]));
+		struct got g = ask(f, &q);
+
+		assert_int_equal(json_integer_value(json_object_get(g.body, "code")), VERB_DENIED);
+		release(&g);
+	}
 }
 
 static void logged_out_is_out(void **state)
@@ -466,9 +479,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_is_told_without_a_session, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_token_opens_one_session_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_session_answers_verbs, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_change_needs_the_second_secret, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cookie_alone_is_worth_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_reader_changes_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_session_makes_no_other, setup, teardown),
+		cmocka_unit_test_setup_teardown(some_verbs_are_for_the_control_socket, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(logged_out_is_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_bodies_are_refused, setup, teardown),
 		cmocka_unit_test(tokens_age),
