@@ -83,6 +83,15 @@ static void limit_write(FILE *out, const char *name, uint64_t value)
 		fprintf(out, "%s = %llu\n", name, (unsigned long long)value);
 }
 
+static void disk_write(FILE *out, const struct hv_disk_config *d)
+{
+	if (!d->size)
+		return;
+	fprintf(out, "disk-size = %llu\ndisk-socket = %s\ndisk-spill = %s\ndisk-block = %u\n"
+		     "disk-keep = %s\n", (unsigned long long)d->size, d->socket,
+		d->spill[0] ? d->spill : "none", d->block, d->keep ? "yes" : "no");
+}
+
 static int guest_write(const struct hv_guest_info *g, void *arg)
 {
 	FILE *out = arg;
@@ -102,6 +111,7 @@ static int guest_write(const struct hv_guest_info *g, void *arg)
 	fprintf(out, "codec-ephemeral = %s\ncodec-persistent = %s\n",
 		config_codec_name(q.codec[TMEM_EPHEMERAL]),
 		config_codec_name(q.codec[TMEM_PERSISTENT]));
+	disk_write(out, &g->disk.config);
 	return 0;
 }
 
@@ -213,7 +223,7 @@ static int guest_make(const struct added_host *h, const struct config_guest *g,
 {
 	const struct hv_guest_config config = {
 		.name = g->name, .socket = g->socket, .transport = g->transport,
-		.region = g->region, .quota = g->quota, .domain = g->domain, .added = true,
+		.region = g->region, .quota = g->quota, .domain = g->domain, .added = true, .disk = config_disk(g),
 	};
 	int err = hv_guest_add(h->hv, &config);
 
@@ -286,6 +296,7 @@ int added_admit(const struct added_host *h, const struct added_wish *w, struct c
 
 	config_init(&c);
 	snprintf(c.run_dir, sizeof(c.run_dir), "%s", h->run_dir);
+	snprintf(c.spill_dir, sizeof(c.spill_dir), "%s", h->spill_dir);
 	err = config_guest_flag(&c, w->name, w->transport, e);
 	if (!err && strchr(w->name, ':'))
 		err = refuse(e, -EINVAL, "\"%.80s\" is not a guest name", w->name);
@@ -301,7 +312,7 @@ int added_admit(const struct added_host *h, const struct added_wish *w, struct c
 	if (!err)
 		err = quota_of(h, w, &p, &g->quota, e);
 	if (!err)
-		err = config_socket_path(&c, g->name, g->socket, e);
+		err = config_guest_finish(&c, g, e);
 	if (!err)
 		err = admit(h, w, &p, g, e);
 out:
@@ -335,7 +346,7 @@ static void guest_bring_back(const struct added_host *h, struct config *c, struc
 	present_find(h, g->name, &p);
 	if (p.found)
 		return;
-	if (config_socket_path(c, g->name, g->socket, &e) || guest_make(h, g, &e))
+	if (config_guest_finish(c, g, &e) || guest_make(h, g, &e))
 		log_guest(LOG_LEVEL_WARN, g->name, "not added again: %s", e.text);
 }
 
@@ -351,8 +362,8 @@ void added_load(const struct added_host *h)
 	config_init(&c);
 	if (config_read(&c, path, &e))
 		log_warn("guests added before are forgotten: %s", e.text);
-	else
-		snprintf(c.run_dir, sizeof(c.run_dir), "%s", h->run_dir);
+	snprintf(c.run_dir, sizeof(c.run_dir), "%s", h->run_dir);
+	snprintf(c.spill_dir, sizeof(c.spill_dir), "%s", h->spill_dir);
 	for (size_t i = 0; i < c.guest_count; i++)
 		guest_bring_back(h, &c, &c.guests[i]);
 	config_free(&c);

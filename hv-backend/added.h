@@ -23,7 +23,7 @@
 
 struct added_host {
 	struct hv *hv;
-	const char *run_dir;
+	const char *run_dir, *spill_dir;
 	uint64_t arena;		/* bytes that all mins may add up to */
 };
 

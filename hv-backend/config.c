@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <ini.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,9 @@ struct field {
 
 static const char *const yes_no[] = { "no", "yes", NULL };
 static const char *const rights[] = { "look", "change", NULL };
+static const char *const blocks[] = {
+	[CONFIG_BLOCK_4096] = "4096", [CONFIG_BLOCK_512] = "512", NULL,
+};
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const confines[] = {
 	[CONFINE_OFF] = "off", [CONFINE_LOG] = "log", [CONFINE_ON] = "on", NULL,
@@ -65,6 +69,7 @@ static const struct field daemon_fields[] = {
 	{ "guest-group", KIND_TEXT, FIELD(struct config, guest_group), 0, 64, NULL },
 	{ "arena", KIND_SIZE, FIELD(struct config, arena), 1 << 20, UINT64_C(1) << 46, NULL },
 	{ "arena-file", KIND_TEXT, FIELD(struct config, arena_file), 0, CONFIG_PATH_MAX, NULL },
+	{ "spill-dir", KIND_TEXT, FIELD(struct config, spill_dir), 0, CONFIG_PATH_MAX, NULL },
 	{ "persistent-max", KIND_SIZE, FIELD(struct config, persistent_max), 0, UINT64_C(1) << 46,
 	  NULL },
 	{ "dedup", KIND_CHOICE, FIELD(struct config, dedup), 0, 0, dedups },
@@ -107,6 +112,12 @@ static const struct field guest_fields[] = {
 			      transports },
 	{ "region", KIND_SIZE, FIELD(struct config_guest, region), 0, UINT64_C(1) << 40, NULL },
 	{ "domain", KIND_TEXT, FIELD(struct config_guest, domain), 0, HV_DOMAIN_MAX, NULL },
+	{ "disk-size", KIND_SIZE, FIELD(struct config_guest, disk_size), 0, UINT64_C(1) << 44, NULL },
+	{ "disk-socket", KIND_TEXT, FIELD(struct config_guest, disk_socket), 1, CONFIG_SOCKET_MAX,
+	  NULL },
+	{ "disk-spill", KIND_TEXT, FIELD(struct config_guest, disk_spill), 1, CONFIG_PATH_MAX, NULL },
+	{ "disk-block", KIND_CHOICE, FIELD(struct config_guest, disk_block), 0, 0, blocks },
+	{ "disk-keep", KIND_CHOICE, FIELD(struct config_guest, disk_keep), 0, 0, yes_no },
 	{ .name = NULL },
 };
 
@@ -119,6 +130,7 @@ const struct config_option config_options[] = {
 	{ "guest-group", "GROUP", "owns the guests' sockets (the daemon's own group)" },
 	{ "arena", "SIZE", "most memory for guests' pages (1G)" },
 	{ "arena-file", "PATH", "keep them in this file (default: anonymous memory)" },
+	{ "spill-dir", "DIR", "where disks keep what memory refuses (default: nowhere)" },
 	{ "persistent-max", "SIZE", "most of the arena for persistent pages (3/4 of it)" },
 	{ "dedup", "off|client|host", "share equal ephemeral pages (off)" },
 	{ "lock-memory", "no|yes", "keep the arena out of the host's swap (no)" },
@@ -345,7 +357,7 @@ int config_guest_flag(struct config *c, const char *text, enum hv_transport tran
 
 /* ---- the file ---------------------------------------------------------- */
 
-#define SEEN_GUEST 24
+#define SEEN_GUEST 16
 
 /*
  * seen has bit i set  <=>  field i of the section was given.  Guests' bits: the
@@ -566,31 +578,89 @@ void config_free(struct config *c)
 	c->guest_count = 0;
 }
 
-int config_socket_path(const struct config *c, const char *name, char out[CONFIG_SOCKET_MAX],
-		       struct config_error *e)
+/* RUN_DIR/NAME + suffix, which must fit a socket address. */
+static int socket_path(const struct config *c, const char *name, const char *suffix,
+		       char out[CONFIG_SOCKET_MAX], struct config_error *e)
 {
-	int n = snprintf(out, CONFIG_SOCKET_MAX, "%s/%s.sock", c->run_dir, name);
+	int n = snprintf(out, CONFIG_SOCKET_MAX, "%s/%s%s", c->run_dir, name, suffix);
 
 	if (n < 0 || n >= CONFIG_SOCKET_MAX)
-		return refuse(e, "run-dir: %s/%s.sock is longer than a socket's path may be (%d)",
-			      c->run_dir, name, CONFIG_SOCKET_MAX - 1);
+		return refuse(e, "run-dir: %s/%s%s is longer than a socket's path may be (%d)",
+			      c->run_dir, name, suffix, CONFIG_SOCKET_MAX - 1);
 	return 0;
 }
 
-static int socket_is_free(const struct config *c, size_t guest, struct config_error *e)
+/* Socket n of the guest's, NULL where it has no more. */
+static const char *socket_of(const struct config_guest *g, unsigned n)
+{
+	if (n == 0)
+		return g->socket;
+	return n == 1 && g->disk_size ? g->disk_socket : NULL;
+}
+
+/* Is the path a socket of guest g's, its first `own` ones? */
+static const char *socket_find(const struct config_guest *g, unsigned own, const char *path)
+{
+	for (unsigned n = 0; n < own && socket_of(g, n); n++) {
+		if (!strcmp(socket_of(g, n), path))
+			return g->name;
+	}
+	return NULL;
+}
+
+/* Neither the daemon's nor one of those before it in the configuration. */
+static int socket_is_free(const struct config *c, size_t guest, unsigned n,
+			  struct config_error *e)
 {
 	const struct config_guest *g = &c->guests[guest];
+	const char *path = socket_of(g, n), *other = NULL;
 
-	if (!strcmp(g->socket, c->control_socket))
-		return refuse(e, "guest %s: %s is the control socket", g->name, g->socket);
-	if (!strcmp(g->socket, c->http_socket))
-		return refuse(e, "guest %s: %s is the socket of the metrics", g->name, g->socket);
-	for (size_t i = 0; i < guest; i++) {
-		if (!strcmp(g->socket, c->guests[i].socket))
-			return refuse(e, "guests %s and %s have the same socket, %s",
-				      c->guests[i].name, g->name, g->socket);
-	}
+	if (!strcmp(path, c->control_socket))
+		return refuse(e, "guest %s: %s is the control socket", g->name, path);
+	if (!strcmp(path, c->http_socket))
+		return refuse(e, "guest %s: %s is the socket of the metrics", g->name, path);
+	for (size_t i = 0; i <= guest && !other; i++)
+		other = socket_find(&c->guests[i], i < guest ? UINT_MAX : n, path);
+	if (other)
+		return refuse(e, "guests %s and %s have the same socket, %s", other, g->name, path);
 	return 0;
+}
+
+/* disk-spill: a path, "none", or what follows from spill-dir. */
+static int disk_finish(const struct config *c, struct config_guest *g, struct config_error *e)
+{
+	int n = 0;
+
+	if (g->disk_size % TMEM_PAGE_SIZE)
+		return refuse(e, "guest %s: disk-size (%llu) is not a multiple of %u", g->name,
+			      (unsigned long long)g->disk_size, TMEM_PAGE_SIZE);
+	if (!strcmp(g->disk_spill, "none"))
+		g->disk_spill[0] = '\0';
+	else if (!g->disk_spill[0] && c->spill_dir[0])
+		n = snprintf(g->disk_spill, sizeof(g->disk_spill), "%s/%s.spill", c->spill_dir,
+			     g->name);
+	if (n >= (int)sizeof(g->disk_spill))
+		return refuse(e, "spill-dir: %s/%s.spill is longer than %zu bytes", c->spill_dir,
+			      g->name, sizeof(g->disk_spill) - 1);
+	return g->disk_socket[0] ? 0 : socket_path(c, g->name, "-disk.sock", g->disk_socket, e);
+}
+
+int config_guest_finish(const struct config *c, struct config_guest *g, struct config_error *e)
+{
+	int err = g->socket[0] ? 0 : socket_path(c, g->name, ".sock", g->socket, e);
+
+	return err || !g->disk_size ? err : disk_finish(c, g, e);
+}
+
+struct hv_disk_config config_disk(const struct config_guest *g)
+{
+	return (struct hv_disk_config){
+		.size = g->disk_size,
+		.socket = g->disk_socket,
+		.spill = g->disk_spill,
+		.block = g->disk_block == CONFIG_BLOCK_512 ? 512 : 4096,
+		.keep = g->disk_keep,
+	};
 }
 
 static int mark_order(const char *lower_name, uint64_t lower, const char *upper_name,
@@ -618,10 +688,10 @@ static int policy_finish(struct config *c, struct config_error *e)
 
 int config_finish(struct config *c, struct config_error *e)
 {
-	int err = config_socket_path(c, "control", c->control_socket, e);
+	int err = socket_path(c, "control", ".sock", c->control_socket, e);
 
 	if (!err)
-		err = config_socket_path(c, "http", c->http_socket, e);
+		err = socket_path(c, "http", ".sock", c->http_socket, e);
 	if (err)
 		return err;
 	if (c->persistent_max == TMEM_NO_LIMIT)
@@ -635,11 +705,9 @@ int config_finish(struct config *c, struct config_error *e)
 	if (err)
 		return err;
 	for (size_t i = 0; i < c->guest_count; i++) {
-		struct config_guest *g = &c->guests[i];
-
-		err = g->socket[0] ? 0 : config_socket_path(c, g->name, g->socket, e);
-		if (!err)
-			err = socket_is_free(c, i, e);
+		err = config_guest_finish(c, &c->guests[i], e);
+		for (unsigned n = 0; !err && socket_of(&c->guests[i], n); n++)
+			err = socket_is_free(c, i, n, e);
 		if (err)
 			return err;
 	}

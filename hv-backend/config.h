@@ -30,8 +30,18 @@ struct config_guest {
 	enum hv_transport transport;
 	uint64_t region;		/* bytes of the shared region, 0: default */
 	char domain[HV_DOMAIN_MAX];	/* UUID of the virtual machine; "": any */
+	uint64_t disk_size;		/* bytes; 0: none */
+	char disk_socket[CONFIG_SOCKET_MAX];	/* after config_finish never empty */
+	char disk_spill[CONFIG_PATH_MAX];	/* after config_finish "": none */
+	unsigned disk_block;		/* CONFIG_BLOCK_* */
+	bool disk_keep;
 	struct tmem_quota quota;
 };
+
+enum { CONFIG_BLOCK_4096, CONFIG_BLOCK_512 };
+
+/* The disk that g says; its texts are g's. */
+struct hv_disk_config config_disk(const struct config_guest *g);
 
 struct config {
 	char     run_dir[CONFIG_PATH_MAX];
@@ -45,6 +55,7 @@ struct config {
 	bool     control_group_may_change;		/* not only look */
 	char     guest_group[64];			/* owns the guests' sockets; "": likewise */
 	char     arena_file[CONFIG_PATH_MAX];		/* "": anonymous memory */
+	char     spill_dir[CONFIG_PATH_MAX];		/* "": disks have none by default */
 	uint64_t arena;					/* bytes */
 	uint64_t persistent_max;			/* bytes, <= arena */
 	enum tmem_dedup dedup;
@@ -82,9 +93,8 @@ void config_free(struct config *c);
 int config_read(struct config *c, const char *file, struct config_error *e);
 int config_read_stream(struct config *c, FILE *stream, const char *file, struct config_error *e);
 
-/* RUN_DIR/NAME.sock, which must fit a socket address.  -EINVAL. */
-int config_socket_path(const struct config *c, const char *name, char out[CONFIG_SOCKET_MAX],
-		       struct config_error *e);
+/* Fill in the sockets and the spill file that g does not name.  -EINVAL. */
+int config_guest_finish(const struct config *c, struct config_guest *g, struct config_error *e);
 
 /* Set one option of [tmemd].  -EINVAL. */
 int config_set(struct config *c, const char *name, const char *value, struct config_error *e);

@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "disk.h"
 #include "door.h"
 #include "guest.h"
 #include "handover.h"
@@ -36,6 +37,7 @@ struct guest {
 	bool added;
 	struct tmem_client *client;
 	struct keep_guest *kept;
+	struct disk *disk;		/* NULL: none */
 
 	struct door door;
 
@@ -444,6 +446,32 @@ static void client_close(struct guest *g)
 	keep_guest_drop(g->kept);
 }
 
+/* One that the guest no longer has, but had, goes. */
+static int disk_open(struct guest *g, const struct hv_disk_config *c)
+{
+	struct disk_env env = {
+		.name = g->name,
+		.core = g->env.core,
+		.client = g->client,
+		.keep = g->env.keep,
+		.kept = &g->kept->disk,
+		.poll_us = g->env.poll_us,
+		.socket_group = g->env.socket_group,
+	};
+
+	if (c->size)
+		return disk_create(&g->disk, &env, c);
+	atomic_store(&g->kept->disk.life, 0);
+	return tmem_pool_destroy(g->client, TMEM_MAX_POOLS, NULL);
+}
+
+static void disk_close(struct guest *g, bool leave)
+{
+	if (g->disk)
+		disk_destroy(g->disk, leave);
+	g->disk = NULL;
+}
+
 int guest_create(struct guest **out, const struct guest_env *env, const struct hv_guest_config *c,
 		 unsigned queues, struct worker *const worker[])
 {
@@ -475,6 +503,8 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 		err = guest_resume(g);
 	if (!err)
 		err = kit_ready(g);
+	if (!err)
+		err = disk_open(g, &c->disk);
 	if (err)
 		goto no_listener;
 	g->door = (struct door){
@@ -491,6 +521,7 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	return 0;
 
 no_listener:
+	disk_close(g, found);
 	conn_leave(g);
 	kit_drop(g);
 	vmm_unwatch(g);
@@ -507,8 +538,9 @@ no_client:
  * Afterwards every ring is stopped and let go of by its worker, and no new one can
  * come without a listener: nobody is inside a call with the client.
  */
-static void guest_close(struct guest *g)
+static void guest_close(struct guest *g, bool leave)
 {
+	disk_close(g, leave);
 	door_close(&g->door);
 	guest_disconnect(g);
 	kit_drop(g);
@@ -516,7 +548,7 @@ static void guest_close(struct guest *g)
 
 void guest_destroy(struct guest *g)
 {
-	guest_close(g);
+	guest_close(g, false);
 	vmm_forget(g);
 	queue_set_fini(&g->set);
 	client_close(g);
@@ -526,11 +558,12 @@ void guest_destroy(struct guest *g)
 void guest_leave(struct guest *g)
 {
 	if (g->env.handover) {
+		disk_close(g, true);
 		door_leave(&g->door);
 		conn_leave(g);
 		kit_drop(g);
 	} else {
-		guest_close(g);
+		guest_close(g, true);
 	}
 	vmm_unwatch(g);
 	queue_set_fini(&g->set);
@@ -581,4 +614,6 @@ void guest_info(struct guest *g, struct hv_guest_info *info)
 							 memory_order_relaxed);
 	}
 	strcpy(info->last_failure, g->last_failure);
+	if (g->disk)
+		disk_info(g->disk, &info->disk);
 }

@@ -45,10 +45,11 @@ struct guest_env {
 	void (*failed)(void *arg);	/* a queue of some guest has a fault; any thread */
 	void *failed_arg;
 	gid_t socket_group;		/* 0: whatever a socket is made with */
+	unsigned poll_us;		/* of a disk's workers */
 };
 
 /*
- * Listen.  worker[i] serves queue i.  Errors: -EINVAL name, -ENAMETOOLONG socket,
+ * Listen, and make its disk.  worker[i] serves queue i.  Errors: -EINVAL name, -ENAMETOOLONG socket,
  * -EADDRINUSE somebody else listens there, or what bind said.
  */
 int  guest_create(struct guest **out, const struct guest_env *env, const struct hv_guest_config *c,

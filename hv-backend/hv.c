@@ -97,6 +97,7 @@ int hv_create(struct hv **out, struct loop *l, struct tmem *core, const struct h
 		.failed = bell_ring,
 		.failed_arg = h,
 		.socket_group = c->guest_group,
+		.poll_us = c->poll_us,
 	};
 	h->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = h->bell < 0 ? -errno : sigbus_init();

@@ -48,6 +48,15 @@ enum hv_transport { HV_VHOST_USER, HV_IVSHMEM };
 
 #define HV_DOMAIN_MAX	37u	/* a UUID in text, with its NUL */
 
+/* A disk of the guest's in host memory, which needs no driver of ours. */
+struct hv_disk_config {
+	uint64_t size;			/* bytes, a multiple of 4096; 0: no disk */
+	const char *socket;		/* path of the socket to listen on */
+	const char *spill;		/* file for what memory does not take; NULL, "": none */
+	unsigned block;			/* bytes, what its driver is told: 512 or 4096 */
+	bool keep;			/* what it holds outlives the VMM process */
+};
+
 struct hv_guest_config {
 	const char *name;		/* also the client's name in the core */
 	const char *socket;		/* path of the socket to listen on */
@@ -56,6 +65,7 @@ struct hv_guest_config {
 	struct tmem_quota quota;
 	const char *domain;		/* UUID of the virtual machine it is for; NULL: any */
 	bool added;			/* at run time, by no configuration */
+	struct hv_disk_config disk;
 };
 
 /* -EEXIST: name in use; or what bind said.  The socket file is made mode 0660. */
@@ -84,6 +94,19 @@ enum hv_guest_state {
 	HV_GUEST_DEPARTED,	/* connection gone, VMM process alive: persistent pages kept */
 };
 
+struct hv_disk_info {
+	struct hv_disk_config config;	/* size 0: the guest has none */
+	bool connected;
+	pid_t vmm_pid;			/* 0: none */
+	uint64_t blocks_memory, blocks_spilled;		/* of 4096 bytes, now */
+	uint64_t reads, writes, flushes, discards, errors;	/* requests */
+	uint64_t refused;		/* writes of a block that memory did not take */
+	uint64_t moved_back;		/* blocks that came from the spill to memory */
+	uint64_t spill_reads, spill_writes, spill_errors;	/* of blocks */
+	uint64_t connections, failures;
+	char last_failure[128];
+};
+
 struct hv_guest_info {
 	const char *name, *socket;
 	const char *domain;		/* "": any */
@@ -102,6 +125,7 @@ struct hv_guest_info {
 	uint64_t connections, failures;	/* failures: connections closed for cause */
 	char     last_failure[128];	/* reason of the newest, "" if none */
 	struct tmem_client *client;	/* NULL while there is none */
+	struct hv_disk_info disk;
 };
 
 /* Info is valid during fn only; stops at the first non-zero result. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * inflight.c - the region's layout, its mapping, what is served again.
+ *
+ * #syscalls: dup fstat ftruncate memfd_create mmap munmap
  */
 #include <assert.h>
 #include <errno.h>

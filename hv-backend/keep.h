@@ -27,7 +27,7 @@
 #include "tmem.h"
 #include "tmemp_ivshmem.h"
 
-#define KEEP_VERSION	1u
+#define KEEP_VERSION	2u
 #define KEEP_GUESTS_MAX	1024u
 
 /*
@@ -127,6 +127,13 @@ struct keep_conn {
 	} copy[2];
 };
 
+/* A guest's disk.  life is stored last, and cleared first; 0: it holds nothing. */
+struct keep_disk {
+	struct keep_vmm vmm;
+	uint64_t blocks;		/* it has, of 4 KiB */
+	_Atomic uint64_t life;		/* drawn whenever it begins empty */
+};
+
 /* used is stored last, and cleared first. */
 struct keep_guest {
 	_Atomic uint32_t used;
@@ -134,6 +141,7 @@ struct keep_guest {
 	char name[TMEM_NAME_MAX];
 	struct keep_vmm vmm;
 	struct keep_session session;
+	struct keep_disk disk;
 	struct keep_ring ring[KEEP_QUEUES_MAX];
 	uint64_t listener;		/* the socket it listens on, kept */
 	struct keep_conn conn;

@@ -201,6 +201,8 @@ json_t *report_guest_summary(const struct hv_guest_info *g)
 	set_integer(&o, "weight", info.quota.weight);
 	set_integer(&o, "ephemeral_pages", e->pages);
 	set_integer(&o, "persistent_pages", p->pages);
+	set_integer(&o, "disk_bytes", g->disk.config.size);
+	set_integer(&o, "spilled_bytes", g->disk.blocks_spilled * TMEM_PAGE_SIZE);
 	set_integer(&o, "puts", e->puts + p->puts);
 	set_integer(&o, "puts_ok", e->puts_ok + p->puts_ok);
 	set_integer(&o, "puts_refused", puts_refused(e) + puts_refused(p));
@@ -251,6 +253,39 @@ static void set_connection(json_t **o, const struct hv_guest_info *g)
 	report_set(o, "last_failure", report_text(g->last_failure));
 }
 
+/* null: the guest has none. */
+static json_t *disk(const struct hv_disk_info *d)
+{
+	json_t *o;
+
+	if (!d->config.size)
+		return json_null();
+	o = json_object();
+	report_set(&o, "socket", report_text(d->config.socket));
+	report_set(&o, "spill", d->config.spill[0] ? report_text(d->config.spill) : json_null());
+	set_integer(&o, "size_bytes", d->config.size);
+	set_integer(&o, "block_bytes", d->config.block);
+	report_set(&o, "keep", json_boolean(d->config.keep));
+	report_set(&o, "connected", json_boolean(d->connected));
+	report_set(&o, "vmm_pid", d->vmm_pid ? json_integer(d->vmm_pid) : json_null());
+	set_integer(&o, "memory_bytes", d->blocks_memory * TMEM_PAGE_SIZE);
+	set_integer(&o, "spilled_bytes", d->blocks_spilled * TMEM_PAGE_SIZE);
+	set_integer(&o, "reads", d->reads);
+	set_integer(&o, "writes", d->writes);
+	set_integer(&o, "flushes", d->flushes);
+	set_integer(&o, "discards", d->discards);
+	set_integer(&o, "errors", d->errors);
+	set_integer(&o, "blocks_refused", d->refused);
+	set_integer(&o, "blocks_moved_back", d->moved_back);
+	set_integer(&o, "spill_reads", d->spill_reads);
+	set_integer(&o, "spill_writes", d->spill_writes);
+	set_integer(&o, "spill_errors", d->spill_errors);
+	set_integer(&o, "connections", d->connections);
+	set_integer(&o, "failures", d->failures);
+	report_set(&o, "last_failure", report_text(d->last_failure));
+	return o;
+}
+
 json_t *report_guest(const struct hv_guest_info *g)
 {
 	struct tmem_client_info info;
@@ -262,6 +297,7 @@ json_t *report_guest(const struct hv_guest_info *g)
 	report_set(&o, "quota", report_quota(&info.quota));
 	set_integer(&o, "pools", info.pools);
 	set_integer(&o, "evicted_frames", info.evicted_frames);
+	report_set(&o, "disk", disk(&g->disk));
 	report_set(&o, "ephemeral", counters(&info.kind[TMEM_EPHEMERAL]));
 	report_set(&o, "persistent", counters(&info.kind[TMEM_PERSISTENT]));
 	return o;
@@ -358,6 +394,7 @@ static json_t *pool(const char *guest, const struct tmem_pool_info *p)
 	report_set(&o, "kind", json_string(p->spec.kind == TMEM_PERSISTENT ? "persistent"
 									  : "ephemeral"));
 	report_set(&o, "shared", json_boolean(p->spec.shared));
+	report_set(&o, "disk", json_boolean(p->id >= TMEM_MAX_POOLS));
 	report_set(&o, "uuid", p->spec.shared ? uuid_text(p->spec.uuid) : json_null());
 	report_set(&o, "hit_ratio", ratio(p->count.gets_ok, p->count.gets));
 	set_counters(&o, &p->count);
@@ -369,7 +406,7 @@ json_t *report_guest_pools(const struct hv_guest_info *g)
 	json_t *pools = json_array();
 	struct tmem_pool_info info;
 
-	for (unsigned id = 0; g->client && id < TMEM_MAX_POOLS; id++) {
+	for (unsigned id = 0; g->client && id < TMEM_POOL_IDS; id++) {
 		if (tmem_pool_info(g->client, id, &info) == 0)
 			array_append(&pools, pool(g->name, &info));
 	}

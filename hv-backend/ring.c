@@ -259,7 +259,10 @@ int ring_refetch(struct ring *r, uint16_t head, struct ring_chain *c, const char
 	*why = chain_walk(r, head, c);
 	if (*why)
 		return -EPROTO;
+	if (r->avail_seen == r->avail_next)
+		r->avail_seen++;
 	r->avail_next++;
+	word_store(r, (ring_word(r) & ~WORD_INDICES) | RING_BUSY);
 	return 1;
 }
 

@@ -291,6 +291,8 @@ static int signals_start(struct daemon *d)
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* A spill file that may not grow is an error of the write, not our end. */
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -384,8 +386,16 @@ static int files_confine(const struct daemon *d)
 	confine_files_allow(&f, "/dev/null", CONFINE_READ);
 	confine_files_allow(&f, c->run_dir, CONFINE_SOCKETS);
 	confine_files_allow(&f, c->run_dir, CONFINE_FILES);
-	for (size_t i = 0; i < c->guest_count; i++)
+	if (c->spill_dir[0])
+		confine_files_allow(&f, c->spill_dir, CONFINE_FILES);
+	for (size_t i = 0; i < c->guest_count; i++) {
 		confine_files_beside(&f, c->guests[i].socket, CONFINE_SOCKETS);
+		if (!c->guests[i].disk_size)
+			continue;
+		confine_files_beside(&f, c->guests[i].disk_socket, CONFINE_SOCKETS);
+		if (c->guests[i].disk_spill[0])
+			confine_files_beside(&f, c->guests[i].disk_spill, CONFINE_FILES);
+	}
 	if (d->run_dir_made)
 		confine_files_beside(&f, c->run_dir, CONFINE_REMOVED);
 	if (c->file[0])
@@ -465,7 +475,8 @@ static void hv_stop(struct daemon *d)
 static int guests_start(struct daemon *d)
 {
 	const struct added_host added = {
-		.hv = d->hv, .run_dir = d->config.run_dir, .arena = d->config.arena,
+		.hv = d->hv, .run_dir = d->config.run_dir,
+		.spill_dir = d->config.spill_dir, .arena = d->config.arena,
 	};
 
 	for (size_t i = 0; i < d->config.guest_count; i++) {
@@ -477,6 +488,7 @@ static int guests_start(struct daemon *d)
 			.region = g->region,
 			.quota = g->quota,
 			.domain = g->domain,
+			.disk = config_disk(g),
 		};
 		int err = hv_guest_add(d->hv, &config);
 
@@ -511,6 +523,7 @@ static int verbs_start(struct daemon *d)
 		.core = d->core, .hv = d->hv, .events = d->events, .pressure = d->pressure,
 		.group_may_change = c->control_group_may_change,
 		.run_dir = c->run_dir,
+		.spill_dir = c->spill_dir,
 		.config_file = c->file[0] ? c->file : NULL,
 		.http_socket = c->http_socket, .http_port = c->http_port,
 	};

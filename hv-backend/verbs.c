@@ -394,7 +394,8 @@ static int added_host(struct call *c, struct added_host *h)
 		return fail(c, VERB_FAILED, "this daemon has no directory for sockets");
 	pressure_status(c->host->pressure, &s);
 	*h = (struct added_host){
-		.hv = c->host->hv, .run_dir = c->host->run_dir, .arena = s.config.total,
+		.hv = c->host->hv, .run_dir = c->host->run_dir,
+		.spill_dir = c->host->spill_dir, .arena = s.config.total,
 	};
 	return 0;
 }

@@ -34,6 +34,7 @@ struct verbs_host {
 	struct pressure *pressure;
 	bool group_may_change;		/* every peer may; else root and the daemon's user */
 	const char *run_dir;		/* of guests' sockets; NULL: no guest can be added */
+	const char *spill_dir;		/* "": disks have no file by default */
 	const char *config_file;	/* for what is to outlast the daemon; NULL: none */
 	struct web *web;		/* NULL: no HTTP */
 	const char *http_socket;	/* where the dashboard is, if there is one */

@@ -42,15 +42,18 @@ static bool same_filled(const uint64_t *word)
 
 /*
  * May a page be stored raw?  It saves nothing.  Let them be a quarter of what the client holds of
- * that kind: more, and memory is spent that its own disk serves as well.
+ * that kind: more, and memory is spent that its own disk serves as well.  The host's
+ * own pools are a disk.
  */
-static bool raw_allowed(struct tmem_client *c, enum tmem_kind kind)
+static bool raw_allowed(struct tmem_client *c, unsigned id, enum tmem_kind kind)
 {
 	uint64_t raw = atomic_load_explicit(&c->raw_pages[kind], memory_order_relaxed);
 	uint64_t frames = atomic_load_explicit(&c->store[kind].frames, memory_order_relaxed);
 
 	if (tmem_store_max(c->host) < TMEM_PAGE_SIZE)
 		return false;
+	if (id >= TMEM_MAX_POOLS)
+		return true;
 	return raw < RAW_SLACK + (frames << c->host->arena.frame_shift) / TMEM_PAGE_SIZE / 4;
 }
 
@@ -62,7 +65,7 @@ static uint32_t compressed_max(const struct tmem *t)
 	return max < TMEM_PAGE_SIZE ? max : COMPRESSED_MAX;
 }
 
-static int stage(struct tmem_ctx *ctx, struct tmem_client *c, enum tmem_kind kind,
+static int stage(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id, enum tmem_kind kind,
 		 const void *page, struct tmem_staged *s)
 {
 	unsigned codec = atomic_load_explicit(&c->codec[kind], memory_order_relaxed);
@@ -76,7 +79,7 @@ static int stage(struct tmem_ctx *ctx, struct tmem_client *c, enum tmem_kind kin
 		s->type = TMEM_TYPE_CODEC + codec;
 		s->size = (uint32_t)tmem_codecs[codec].compress(ctx, page, ctx->out);
 		s->data = ctx->out;
-		if ((!s->size || s->size > COMPRESSED_MAX) && raw_allowed(c, kind)) {
+		if ((!s->size || s->size > COMPRESSED_MAX) && raw_allowed(c, id, kind)) {
 			s->type = TMEM_TYPE_RAW;
 			s->size = TMEM_PAGE_SIZE;
 			s->data = page;
@@ -298,7 +301,7 @@ static int put_try(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	fetch_ahead(w, &c->store[kind]);
 	err = admit(c, kind);
 	if (!err)
-		err = stage(ctx, c, kind, page, &staged);
+		err = stage(ctx, c, id, kind, page, &staged);
 	if (err)
 		return err;
 	if (kind == TMEM_EPHEMERAL)

@@ -161,7 +161,8 @@ struct tmem_pool_spec {
 };
 
 /*
- * Create pool id (below TMEM_POOL_IDS; the host's are private and persistent).
+ * Create pool id (below TMEM_POOL_IDS; the host's are private and persistent, and
+ * take any number of pages that do not compress).
  * The same spec again is 0 and changes nothing.
  * Errors: -EEXIST (another spec), -EPERM (UUID not allowed), -ENOMEM, -ESHUTDOWN.
  */

@@ -122,7 +122,7 @@ int front_create(struct front **out, const struct front_config *config)
 	if (!f)
 		return -ENOMEM;
 	f->config = *config;
-	f->socket = f->backend = f->rings.fd = f->data.fd = -1;
+	f->socket = f->backend = f->rings.fd = f->data.fd = f->inflight = -1;
 	f->control_kick = f->control_call = -1;
 	for (unsigned i = 0; i < FRONT_MAX_QUEUES; i++)
 		f->queue[i].kick = f->queue[i].call = -1;
@@ -157,6 +157,7 @@ void front_destroy(struct front *f)
 	}
 	close_fd(&f->control_kick);
 	close_fd(&f->control_call);
+	close_fd(&f->inflight);
 	region_destroy(&f->rings);
 	if (!f->config.ivshmem)
 		region_destroy(&f->data);
@@ -201,11 +202,13 @@ bool front_closed(struct front *f, int timeout_ms)
 
 static int negotiate_protocol(struct front *f)
 {
-	static const uint64_t wanted =
+	const uint64_t wanted =
 		1ull << VHOST_USER_PROTOCOL_F_MQ |
 		1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |
 		1ull << VHOST_USER_PROTOCOL_F_BACKEND_REQ |
-		1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS;
+		1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS |
+		(f->config.disk ? 1ull << VHOST_USER_PROTOCOL_F_CONFIG |
+				  1ull << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD : 0);
 	uint64_t offered;
 	int r = front_vhost_get_u64(f, VHOST_USER_GET_PROTOCOL_FEATURES, &offered);
 

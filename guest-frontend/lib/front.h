@@ -11,6 +11,7 @@
  *            front_*          memory and connection          (front.c)
  *            front_queue_*    descriptors and indices        (queue.c)
  *            front_put, ...   requests of the tmem protocol  (request.c)
+ *            front_disk_*     requests of a block device     (disk.c)
  *          The structures are open: what a test wants to break, it writes.
  * Must not: know the daemon beyond protocol/.
  *
@@ -58,6 +59,7 @@ struct front_config {
 	bool event_idx;		/* use it where offered */
 	bool indirect;		/* use it where offered */
 	bool mem_slots;		/* ADD_MEM_REG instead of SET_MEM_TABLE */
+	bool disk;		/* the socket is a vhost-user-blk device's */
 	bool ivshmem;		/* the socket is an ivshmem server's; queue_size is the host's */
 	uint64_t spin_ns;	/* look for a completion this long before sleeping */
 	unsigned timeout_ms;	/* bound of every wait */
@@ -134,6 +136,8 @@ struct front {
 	uint64_t nonce;			/* what HELLO says; drawn at front_create */
 	uint64_t epoch;			/* what requests carry; from HELLO */
 	uint64_t ops;			/* operations the host has; from HELLO */
+	int inflight;			/* a disk's in-flight region, -1: none yet */
+	struct vhost_user_inflight inflight_place;
 };
 
 /* ---- life (front.c) --------------------------------------------------- */
@@ -277,5 +281,42 @@ int  front_flush_page_post(struct front_queue *q, const struct front_key *key);
 /* Park an EVENT; NULL if no slot is free.  Await it with front_queue_wait(). */
 struct front_request *front_event_park(struct front *f, uint32_t drain_result,
 				       uint64_t drain_left);
+
+/* ---- a disk (disk.c) --------------------------------------------------- */
+
+/*
+ * Connect to a disk as front_connect() does.  fresh: as a driver that begins, which
+ * asks for an in-flight region; else as a VMM does whose host process came back:
+ * with the region it has, and rings left as they are.
+ */
+int  front_disk_connect(struct front *f, bool fresh);
+
+/* The device's configuration space; -EPROTO. */
+int  front_disk_config(struct front *f, void *config, uint32_t size);
+
+/*
+ * One request: data is written for the types that read, and read for the others.
+ * cut: bytes of a descriptor of the data, 0 for all in one; with it the header is
+ * cut in two as well.
+ */
+struct front_disk_request {
+	uint32_t type;
+	uint64_t sector;
+	void *data;
+	uint32_t len, cut;
+};
+
+/* Serve it alone on q.  The status, or -errno; -EINVAL: it does not fit the queue. */
+int  front_disk(struct front_queue *q, const struct front_disk_request *r);
+
+/*
+ * The same in two steps, for a host that dies between them: made available, without
+ * a wait; and waited for.
+ */
+int  front_disk_begin(struct front_queue *q, const struct front_disk_request *r);
+int  front_disk_end(struct front_queue *q, const struct front_disk_request *r);
+
+/* Guest memory that the next request's data is in. */
+uint8_t *front_disk_buffer(struct front_queue *q);
 
 #endif

@@ -273,14 +273,15 @@ static void keys_are_stable(void **state)
 	json_decref(status);
 
 	assert_keys(list, "ok guests host schema_version");
-	assert_keys(guest_of(list, 0), GUEST_HEAD "weight ephemeral_pages persistent_pages puts "
+	assert_keys(guest_of(list, 0), GUEST_HEAD "weight ephemeral_pages persistent_pages "
+		    "disk_bytes spilled_bytes puts "
 		    "puts_ok puts_refused gets gets_ok flushes evicted_pages damaged");
 	assert_keys(json_object_get(list, "host"), HOST);
 	assert_keys(stats, "ok guests host schema_version");
 	assert_keys(guest_of(stats, 0), GUEST_HEAD "transport socket vmm_pid driver_version "
 		    "kernel_version domain added queues requests bad_requests kicks interrupts drain drain_left "
 		    "last_failure "
-		    "quota pools evicted_frames ephemeral persistent");
+		    "quota pools evicted_frames disk ephemeral persistent");
 	assert_keys(json_object_get(guest_of(stats, 0), "quota"),
 		    "weight min max persistent_max codec_ephemeral codec_persistent");
 	assert_keys(json_object_get(guest_of(stats, 0), "ephemeral"), COUNTERS);
@@ -353,7 +354,7 @@ static void pools_have_a_row_each(void **state)
 	pools = json_object_get(answer, "pools");
 	assert_int_equal(json_array_size(pools), 3);
 	last = json_array_get(pools, 2);
-	assert_keys(last, "guest id kind shared uuid hit_ratio " COUNTERS);
+	assert_keys(last, "guest id kind shared disk uuid hit_ratio " COUNTERS);
 	assert_string_equal(json_string_value(json_object_get(last, "guest")), "b");
 	assert_string_equal(json_string_value(json_object_get(last, "kind")), "ephemeral");
 	assert_int_equal(number(last, "id"), 15);
