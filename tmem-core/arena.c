@@ -289,20 +289,29 @@ uint32_t tmem_arena_take(struct tmem *t, uint32_t owner, uint32_t incarnation)
 	return frame;
 }
 
-void tmem_arena_give(struct tmem *t, uint32_t frame)
+void tmem_arena_give_all(struct tmem *t, const uint32_t *frames, unsigned n)
 {
 	struct tmem_arena *a = &t->arena;
+	unsigned i;
 
-	atomic_store_explicit(&tmem_frame_head(t, frame)->kind, TMEM_FRAME_FREE,
-			      memory_order_release);
+	for (i = 0; i < n; i++)
+		atomic_store_explicit(&tmem_frame_head(t, frames[i])->kind, TMEM_FRAME_FREE,
+				      memory_order_release);
 	tmem_lock(&a->lock);
-	a->frame[frame].kind = TMEM_FRAME_FREE;
-	bit_set(a->warm, frame);
-	a->warm_frames++;
-	if (frame / 64 < a->warm_hint)
-		a->warm_hint = frame / 64;
+	for (i = 0; i < n; i++) {
+		a->frame[frames[i]].kind = TMEM_FRAME_FREE;
+		bit_set(a->warm, frames[i]);
+		if (frames[i] / 64 < a->warm_hint)
+			a->warm_hint = frames[i] / 64;
+	}
+	a->warm_frames += n;
 	tmem_unlock(&a->lock);
-	atomic_fetch_sub_explicit(&a->used, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&a->used, n, memory_order_relaxed);
+}
+
+void tmem_arena_give(struct tmem *t, uint32_t frame)
+{
+	tmem_arena_give_all(t, &frame, 1);
 }
 
 /* Take the first run of warm frames, at most max long, out of the bitmap. */

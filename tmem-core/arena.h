@@ -23,6 +23,7 @@ void tmem_arena_hand_over(struct tmem *t, uint32_t frame, uint32_t owner, uint32
 
 /* The frame is free: its memory stays.  Uncounts it in arena.used. */
 void tmem_arena_give(struct tmem *t, uint32_t frame);
+void tmem_arena_give_all(struct tmem *t, const uint32_t *frames, unsigned n);
 
 /* Give up to max free frames back to the host, in runs; returns how many. */
 uint64_t tmem_arena_punch(struct tmem *t, uint64_t max);

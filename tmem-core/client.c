@@ -327,10 +327,11 @@ static void frames_drain(struct tmem_client *c)
 	uint64_t pages;
 
 	while (atomic_load_explicit(&c->charged, memory_order_acquire)) {
-		uint32_t frame = tmem_store_evict(c, &pages);
+		uint32_t frames[TMEM_EVICT_MAX];
+		unsigned n = tmem_store_evict(c, TMEM_EVICT_MAX, frames, &pages);
 
-		if (frame)
-			tmem_arena_give(t, frame);
+		if (n)
+			tmem_arena_give_all(t, frames, n);
 		else if (++idle % DRAIN_PATIENCE)
 			sched_yield();	/* somebody is just freeing the last ones */
 		else

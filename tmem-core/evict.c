@@ -48,12 +48,13 @@ unsigned tmem_frame_detach_locked(struct tmem_store *s, uint32_t frame)
 	return tmem_frame_head(t, frame)->slots;
 }
 
-/* The stripe a walk over slots holds: pages of one file lie side by side. */
+/* Where a walk over slots is: pages of one file lie side by side. */
 struct walk {
 	struct tmem *t;
 	struct tmem_pool *pool;
 	struct tmem_stripe *stripe;	/* held, or NULL */
-	uint32_t home;
+	struct tmem_object *object;	/* the last one, its number and home */
+	uint32_t number, home;
 };
 
 static void walk_leave(struct walk *w)
@@ -66,11 +67,13 @@ static void walk_leave(struct walk *w)
 /* Hold the stripe of an object whose number may be any value; false: there is none. */
 static bool walk_enter(struct walk *w, uint32_t number)
 {
-	struct tmem_object *o = tmem_object(w->t, number);
+	struct tmem_object *o = number == w->number ? w->object : tmem_object(w->t, number);
 	uint32_t home = o ? atomic_load_explicit(&o->home, memory_order_relaxed) : 0;
 
 	if (!home)
 		return false;
+	w->object = o;
+	w->number = number;
 	if (w->stripe && w->home == home)
 		return true;
 	walk_leave(w);
@@ -102,7 +105,7 @@ static bool walk_visit(struct walk *w, tmem_handle h, tmem_page_fn fn, void *arg
 	number = atomic_load_explicit(&slot->object, memory_order_relaxed);
 	index = atomic_load_explicit(&slot->index, memory_order_relaxed);
 	return walk_enter(w, number) &&
-	       tmem_page_find_handle_locked(w->t, number, index, h, &e) &&
+	       tmem_page_find_handle_locked(w->t, w->object, number, index, h, &e) &&
 	       fn(w->pool, w->stripe, &e, arg);
 }
 
@@ -115,49 +118,24 @@ bool tmem_page_visit(struct tmem *t, tmem_handle h, tmem_page_fn fn, void *arg)
 	return gone;
 }
 
-/* Unpin: true if the frame is empty and the caller's. */
-static bool settle(struct tmem_store *s, uint32_t frame, const uint64_t *killed, unsigned slots,
-		   unsigned count)
-{
-	struct tmem *t = s->client->host;
-	struct tmem_frame *f = tmem_frame(t, frame);
-	bool empty;
-	unsigned i;
+/* A frame that is being emptied: detached, its pages visited. */
+struct emptying {
+	uint32_t frame;
+	unsigned slots;			/* length of its directory */
+	unsigned count;			/* pages that went */
+	uint64_t gone[TMEM_MAP_WORDS_MAX];	/* bit a slot: it is killed and reserved */
+};
 
-	tmem_lock(&s->lock);
-	empty = f->used == count + 1;
-	for (i = 0; i < slots; i++) {
-		if (!(killed[i / 64] >> (i % 64) & 1))
-			continue;
-		if (empty)
-			tmem_slot_forget_locked(s, tmem_handle_of(frame, i));
-		else
-			tmem_slot_free_locked(s, tmem_handle_of(frame, i));
-	}
-	f->used--;
-	f->evicting = false;
-	if (empty) {
-		atomic_fetch_sub_explicit(&s->frames, 1, memory_order_relaxed);
-		s->emptied_frames++;
-	} else {
-		tmem_frame_measure_locked(t, frame);
-		tmem_bin_add_locked(s, frame);
-		tmem_age_add_locked(s, frame);
-	}
-	tmem_unlock(&s->lock);
-	return empty;
-}
-
-bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem_page_fn fn,
-		      uint64_t *pages)
+static void pages_visit(struct tmem_store *s, struct emptying *e, tmem_page_fn fn)
 {
 	bool alone = s->client->host->names || s->kind == TMEM_PERSISTENT;
-	uint64_t killed[TMEM_MAP_WORDS_MAX] = { 0 };
 	struct walk w = { .t = s->client->host };
-	unsigned count = 0, i;
+	unsigned i;
 
-	for (i = 0; i < slots; i++) {
-		tmem_handle h = tmem_handle_of(frame, i);
+	e->count = 0;
+	memset(e->gone, 0, (e->slots + 63) / 64 * sizeof(*e->gone));
+	for (i = 0; i < e->slots; i++) {
+		tmem_handle h = tmem_handle_of(e->frame, i);
 		bool gone = walk_visit(&w, h, fn, NULL);
 
 		if (alone)	/* what follows takes stripes, or moving took long */
@@ -165,15 +143,55 @@ bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem
 		if (!gone)
 			continue;
 		tmem_dedup_evict(w.t, h);
-		killed[i / 64] |= 1ull << (i % 64);
-		count++;
+		e->gone[i / 64] |= 1ull << (i % 64);
+		e->count++;
 	}
 	walk_leave(&w);
-	*pages = count;
-	if (!settle(s, frame, killed, slots, count))
-		return false;
-	tmem_uncharge(s->client->host, s->client, s->kind);
-	return true;
+}
+
+/* Unpin: true if the frame is empty and the caller's. */
+static bool settle_locked(struct tmem_store *s, const struct emptying *e)
+{
+	struct tmem *t = s->client->host;
+	struct tmem_frame *f = tmem_frame(t, e->frame);
+	bool empty = f->used == e->count + 1;
+	unsigned i;
+
+	for (i = 0; i < e->slots; i++) {
+		if (!(e->gone[i / 64] >> (i % 64) & 1))
+			continue;
+		if (empty)
+			tmem_slot_forget_locked(s, tmem_handle_of(e->frame, i));
+		else
+			tmem_slot_free_locked(s, tmem_handle_of(e->frame, i));
+	}
+	f->used--;
+	f->evicting = false;
+	if (empty) {
+		atomic_fetch_sub_explicit(&s->frames, 1, memory_order_relaxed);
+		s->emptied_frames++;
+	} else {
+		tmem_frame_measure_locked(t, e->frame);
+		tmem_bin_add_locked(s, e->frame);
+		tmem_age_add_locked(s, e->frame);
+	}
+	return empty;
+}
+
+bool tmem_frame_empty(struct tmem_store *s, uint32_t frame, unsigned slots, tmem_page_fn fn,
+		      uint64_t *pages)
+{
+	struct emptying e = { .frame = frame, .slots = slots };
+	bool empty;
+
+	pages_visit(s, &e, fn);
+	*pages = e.count;
+	tmem_lock(&s->lock);
+	empty = settle_locked(s, &e);
+	tmem_unlock(&s->lock);
+	if (empty)
+		tmem_uncharge(s->client->host, s->client, s->kind, 1);
+	return empty;
 }
 
 static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_entry *e, void *arg)
@@ -184,45 +202,56 @@ static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_e
 	return true;
 }
 
-#define AHEAD	16u
+#define AHEAD		16u	/* frames */
+#define FETCH_MAX	512u	/* bytes of a directory, so that all stay in the nearest cache */
 
 /*
- * Touch the frames that will be next, all at once, so that the misses overlap: each
- * frame is a page of its own to the TLB, and a prefetch that misses there is dropped.
+ * Fetch the directories of the frames that will be next, all at once, so that the
+ * misses overlap: each frame is a page of its own to the TLB.
  */
-static void fetch_ahead_locked(const struct tmem_store *s, uint32_t frame)
+static void fetch_ahead_locked(struct tmem_store *s, uint32_t frame)
 {
 	struct tmem *t = s->client->host;
-	uint32_t seen = 0;
 	unsigned i;
 
 	for (i = 0; i < AHEAD && frame; i++) {
 		const struct tmem_frame_head *head = tmem_frame_head(t, frame);
-		const struct tmem_slot *slot = tmem_slot(t, tmem_handle_of(frame, 0));
+		const char *slots = (const char *)tmem_slot(t, tmem_handle_of(frame, 0));
+		unsigned line, end = head->slots * (unsigned)sizeof(struct tmem_slot);
 
-		seen += atomic_load_explicit(&head->kind, memory_order_relaxed);
-		seen += atomic_load_explicit(&slot->info, memory_order_relaxed);
-		__builtin_prefetch(slot + 4);
-		__builtin_prefetch(slot + 8);
+		for (line = 0; line < end && line < FETCH_MAX; line += TMEM_CACHE_LINE)
+			__builtin_prefetch(slots + line, 1);
 		frame = tmem_frame(t, frame)->newer;
 	}
-	__asm__ volatile("" : : "r"(seen));
+	s->ahead = AHEAD;
 }
 
-uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages)
+unsigned tmem_store_evict(struct tmem_client *c, unsigned want, uint32_t *frames, uint64_t *pages)
 {
 	struct tmem_store *s = &c->store[TMEM_EPHEMERAL];
-	unsigned slots = 0;
-	uint32_t frame;
+	struct emptying e[TMEM_EVICT_MAX];
+	unsigned i, n, empty = 0;
 
 	*pages = 0;
+	if (want > TMEM_EVICT_MAX)
+		want = TMEM_EVICT_MAX;
 	tmem_lock(&s->lock);
-	frame = oldest_locked(s);
-	if (frame) {
-		if (s->emptied_frames % AHEAD == 0)
-			fetch_ahead_locked(s, frame);
-		slots = tmem_frame_detach_locked(s, frame);
-	}
+	if (s->ahead < want)
+		fetch_ahead_locked(s, oldest_locked(s));
+	for (n = 0; n < want && (e[n].frame = oldest_locked(s)); n++)
+		e[n].slots = tmem_frame_detach_locked(s, e[n].frame);
+	s->ahead -= n;
 	tmem_unlock(&s->lock);
-	return frame && tmem_frame_empty(s, frame, slots, page_evict, pages) ? frame : 0;
+	for (i = 0; i < n; i++) {
+		pages_visit(s, &e[i], page_evict);
+		*pages += e[i].count;
+	}
+	tmem_lock(&s->lock);
+	for (i = 0; i < n; i++)
+		if (settle_locked(s, &e[i]))
+			frames[empty++] = e[i].frame;
+	tmem_unlock(&s->lock);
+	if (empty)
+		tmem_uncharge(c->host, c, TMEM_EPHEMERAL, empty);
+	return empty;
 }

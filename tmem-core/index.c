@@ -263,10 +263,9 @@ static bool confirm(struct tmem *t, uint32_t number, uint32_t index, tmem_handle
 	return seen == index || ((seen ^ index) & TAG_MASK) || !tmem_page_intact(t, h, number);
 }
 
-static bool probe(struct tmem *t, uint32_t number, uint32_t index, tmem_handle h,
-		  struct tmem_entry *e)
+static bool probe(struct tmem *t, struct tmem_object *o, uint32_t number, uint32_t index,
+		  tmem_handle h, struct tmem_entry *e)
 {
-	struct tmem_object *o = tmem_object(t, number);
 	uint64_t *slots = entries(o);
 	uint32_t tag = index & TAG_MASK, left = o->capacity;
 
@@ -285,13 +284,13 @@ static bool probe(struct tmem *t, uint32_t number, uint32_t index, tmem_handle h
 
 bool tmem_page_find_locked(struct tmem *t, uint32_t number, uint32_t index, struct tmem_entry *e)
 {
-	return probe(t, number, index, 0, e);
+	return probe(t, tmem_object(t, number), number, index, 0, e);
 }
 
-bool tmem_page_find_handle_locked(struct tmem *t, uint32_t number, uint32_t index, tmem_handle h,
-				  struct tmem_entry *e)
+bool tmem_page_find_handle_locked(struct tmem *t, struct tmem_object *o, uint32_t number,
+				  uint32_t index, tmem_handle h, struct tmem_entry *e)
 {
-	return probe(t, number, index, h, e);
+	return probe(t, o, number, index, h, e);
 }
 
 static void page_add(struct tmem *t, struct tmem_object *o, uint64_t entry)

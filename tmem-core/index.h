@@ -54,9 +54,9 @@ struct tmem_entry {
 /* False: no such page.  True also for a page whose slot is damaged. */
 bool tmem_page_find_locked(struct tmem *t, uint32_t number, uint32_t index, struct tmem_entry *e);
 
-/* Find the entry by what it names. */
-bool tmem_page_find_handle_locked(struct tmem *t, uint32_t number, uint32_t index, tmem_handle h,
-				  struct tmem_entry *e);
+/* Find the entry of that object, o, by what it names. */
+bool tmem_page_find_handle_locked(struct tmem *t, struct tmem_object *o, uint32_t number,
+				  uint32_t index, tmem_handle h, struct tmem_entry *e);
 
 /* Make room for one more entry.  -ENOMEM. */
 int tmem_page_prepare_locked(struct tmem *t, struct tmem_object *o);

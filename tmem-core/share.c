@@ -77,20 +77,35 @@ static struct tmem_client *victim_choose(struct tmem *t, bool *floor)
 	return best;
 }
 
-struct tmem_client *tmem_share_victim(struct tmem *t, bool *floor)
+/* Frames of a client that may lose some that are above its min. */
+static uint32_t above_min(struct tmem *t, struct tmem_client *c)
 {
-	int32_t left = atomic_fetch_sub_explicit(&t->victim_left, 1, memory_order_relaxed);
-	struct tmem_client *c;
+	uint64_t min = atomic_load_explicit(&c->min, memory_order_relaxed) >> t->arena.frame_shift;
+	uint32_t frames = frames_of(&c->charged);
 
-	if (left > 0) {
-		c = client_at(t, frames_of(&t->victim));
-		if (c && may_lose(t, c))
-			return c;
+	return frames > min ? frames - (uint32_t)min : 0;
+}
+
+static void at_most(unsigned *frames, uint32_t n)
+{
+	if (*frames > n)
+		*frames = n;
+}
+
+struct tmem_client *tmem_share_victim(struct tmem *t, unsigned *frames, bool *floor)
+{
+	int32_t left = atomic_fetch_sub_explicit(&t->victim_left, (int32_t)*frames, memory_order_relaxed);
+	struct tmem_client *c = left > 0 ? client_at(t, frames_of(&t->victim)) : NULL;
+
+	if (!c || !may_lose(t, c)) {
+		c = victim_choose(t, floor);
+		left = VICTIM_FRAMES + (int32_t)(frames_of(&t->clients) / 16);
+		atomic_store_explicit(&t->victim, c ? c->number : 0, memory_order_relaxed);
+		atomic_store_explicit(&t->victim_left, left - (int32_t)*frames, memory_order_relaxed);
 	}
-	c = victim_choose(t, floor);
-	atomic_store_explicit(&t->victim, c ? c->number : 0, memory_order_relaxed);
-	atomic_store_explicit(&t->victim_left, VICTIM_FRAMES + (int32_t)(frames_of(&t->clients) / 16),
-			      memory_order_relaxed);
+	at_most(frames, (uint32_t)left);
+	if (c)
+		at_most(frames, above_min(t, c));
 	return c;
 }
 
@@ -133,15 +148,15 @@ static int charge_persistent(struct tmem *t, struct tmem_client *c)
 	return -EDQUOT;
 }
 
-void tmem_uncharge(struct tmem *t, struct tmem_client *c, enum tmem_kind kind)
+void tmem_uncharge(struct tmem *t, struct tmem_client *c, enum tmem_kind kind, uint32_t frames)
 {
 	if (!c)
 		return;
 	if (kind == TMEM_PERSISTENT) {
-		atomic_fetch_sub(&c->charged_persistent, 1);
-		atomic_fetch_sub(&t->persistent_frames, 1);
+		atomic_fetch_sub(&c->charged_persistent, frames);
+		atomic_fetch_sub(&t->persistent_frames, frames);
 	}
-	atomic_fetch_sub(&c->charged, 1);
+	atomic_fetch_sub(&c->charged, frames);
 }
 
 static int charge(struct tmem *t, struct tmem_client *c, enum tmem_kind kind)
@@ -169,7 +184,7 @@ void tmem_share_adopt(struct tmem *t, struct tmem_client *c, enum tmem_kind kind
 void tmem_frame_put(struct tmem *t, struct tmem_client *c, enum tmem_kind kind, uint32_t frame)
 {
 	tmem_arena_give(t, frame);
-	tmem_uncharge(t, c, kind);
+	tmem_uncharge(t, c, kind, 1);
 }
 
 /* ---- getting one ------------------------------------------------------------- */
@@ -183,7 +198,7 @@ static uint32_t evict_from(struct tmem_client *c)
 	for (i = 0; i < EVICT_TRIES && !frame; i++) {
 		if (!frames_of(&c->store[TMEM_EPHEMERAL].frames))
 			break;
-		frame = tmem_store_evict(c, &pages);
+		tmem_store_evict(c, 1, &frame, &pages);
 	}
 	return frame;
 }
@@ -196,7 +211,8 @@ static uint32_t evict_for(struct tmem *t, struct tmem_client *c)
 	int i;
 
 	for (i = 0; i < EVICT_TRIES && !frame; i++) {
-		struct tmem_client *victim = tmem_share_victim(t, &floor);
+		unsigned one = 1;
+		struct tmem_client *victim = tmem_share_victim(t, &one, &floor);
 
 		if (!victim)
 			break;
@@ -250,6 +266,6 @@ int tmem_frame_get(struct tmem *t, struct tmem_client *c, enum tmem_kind kind, u
 		tmem_arena_hand_over(t, *frame, owner, incarnation);
 		return 0;
 	}
-	tmem_uncharge(t, c, kind);
+	tmem_uncharge(t, c, kind, 1);
 	return err;
 }

@@ -37,11 +37,14 @@ void tmem_store_free(struct tmem *t, tmem_handle h, uint32_t mark);
 /* The same for a slot whose data nobody shares; stripes may be held. */
 void tmem_store_free_slot(struct tmem *t, tmem_handle h, uint32_t mark);
 
+#define TMEM_EVICT_MAX	8u
+
 /*
- * Empty the client's oldest ephemeral frame.  The frame is the caller's, no
- * longer charged to the client but still counted as used; 0: there is none.
+ * Empty up to want of the client's oldest ephemeral frames, at most TMEM_EVICT_MAX.
+ * Returns how many, in frames: they are the caller's, no longer charged to the client
+ * but still counted as used.  0: there is none, or those found are busy.
  */
-uint32_t tmem_store_evict(struct tmem_client *c, uint64_t *pages);
+unsigned tmem_store_evict(struct tmem_client *c, unsigned want, uint32_t *frames, uint64_t *pages);
 
 /* Are more of its chunks free than compaction should leave? */
 bool tmem_store_loose_locked(const struct tmem_store *s);

@@ -382,6 +382,7 @@ struct tmem_store {
 	uint64_t free_chunks;		/* sum of the listed frames' free */
 	struct tmem_bins bins[TMEM_SEGMENTS];
 	struct tmem_chunk_count count[TMEM_BINS];
+	uint32_t ahead;			/* oldest frames that were touched already */
 	uint64_t emptied_frames;	/* by eviction or compaction, cumulative */
 	uint64_t moved_pages;		/* by compaction, cumulative */
 };

@@ -377,10 +377,63 @@ static void test_flush_beside_destroy(void **state)
 	assert_int_equal(atomic_load(&errors), 0);
 }
 
+/* Puts pages while there is less and less room for them, and checks what it still finds. */
+static void *put_on(void *arg)
+{
+	struct worker *w = arg;
+
+	for (uint32_t n = 0; !atomic_load(&stop); n++) {
+		put_any(w, 1, EPHEMERAL, n % 4096);
+		get_any(w, 1, EPHEMERAL, rnd_below(&w->rng, 4096));
+	}
+	return NULL;
+}
+
+/* Long enough for a second thread to punch holes while the first one evicts. */
+static void test_long_reclaim(void **state)
+{
+	const struct tmem_config config = { .arena_max = 4 * ARENA, .zbud_two = true };
+	struct worker w = { .rng = rnd_seed(1) };
+	struct tmem_reclaim_report report;
+	struct tmem_store_info info;
+	uint64_t before, frames;
+	char why[128];
+
+	(void)state;
+	atomic_store(&stop, false);
+	assert_int_equal(core_open(&core, &config), 0);
+	for (unsigned c = 0; c < CLIENTS; c++) {
+		assert_int_equal(tmem_client_create(core.t, c ? "two" : "one", &client[c]), 0);
+		assert_int_equal(tmem_pool_create(client[c], EPHEMERAL, &spec[EPHEMERAL]), 0);
+	}
+	assert_int_equal(tmem_ctx_create(core.t, &w.ctx), 0);
+	for (uint32_t n = 0; n < 8192; n++)
+		put_any(&w, 0, EPHEMERAL, n);
+	tmem_store_info(core.t, &info);
+	frames = info.frames_free + info.frames_zbud * 3 / 4;
+	before = core_resident(&core);
+	assert_int_equal(pthread_create(&w.thread, NULL, put_on, &w), 0);
+	assert_int_equal(tmem_reclaim(core.t, frames, &report), frames);
+	atomic_store(&stop, true);
+	pthread_join(w.thread, NULL);
+	assert_int_equal(report.stop, TMEM_RECLAIM_DONE);
+	assert_int_equal(report.bytes, frames * tmem_frame_size(core.t));
+	print_message("# %llu KiB held, %llu given back, %llu held\n",
+		      (unsigned long long)before / 1024, (unsigned long long)report.bytes / 1024,
+		      (unsigned long long)core_resident(&core) / 1024);
+	assert_true(core_resident(&core) < before);
+	if (!tmem_is_valid(core.t, why, sizeof(why)))
+		fail_msg("not valid: %s", why);
+	tmem_ctx_destroy(w.ctx);
+	core_close(&core);
+	assert_int_equal(atomic_load(&errors), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flush_beside_destroy),
+		cmocka_unit_test(test_long_reclaim),
 		cmocka_unit_test(test_many_buddies),
 		cmocka_unit_test(test_two_buddies),
 		cmocka_unit_test(test_dedup),
