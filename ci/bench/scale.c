@@ -6,13 +6,15 @@
  * How:     pages are made up, so that the same are used everywhere.  Of two
  *          things compared each is measured in short turns, one after the other,
  *          and the medians are compared.  Giving memory back is compared with
- *          punching the very same holes into a file that was filled the same.
+ *          punching the very same holes into a file that was filled the same, in
+ *          turns, too; all CPUs may be used for it, as the daemon's thread may.
  * Must not: depend on files of the machine.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,7 @@
 #define MANY		4000000u
 #define CLIENTS		1000u
 #define GIB		(1ull << 30)
+#define PIECES		4u		/* in which a GiB is given back */
 
 static struct bench_pages pages;
 
@@ -393,9 +396,8 @@ static void data_of(int fd, struct extents *e)
 }
 
 /* Punch what is data in before and no more in after: both in order, after within before. */
-static double punch_difference(int fd, const struct extents *before, const struct extents *after)
+static void punch_difference(int fd, const struct extents *before, const struct extents *after)
 {
-	uint64_t start = bench_now();
 	size_t j = 0;
 
 	for (size_t i = 0; i < before->n; i++) {
@@ -414,7 +416,6 @@ static double punch_difference(int fd, const struct extents *before, const struc
 			at = next;
 		}
 	}
-	return (double)(bench_now() - start) / 1e9;
 }
 
 /* The whole file mapped, with memory where e has data: what the arena is to the core. */
@@ -467,29 +468,49 @@ static void measure_rebuild(struct store *s, struct memory *out)
 	out->rebuild = (double)(bench_now() - start) / 1e9 / gib;
 }
 
-static void measure_reclaim(struct store *s, struct memory *out)
+static double seconds_since(uint64_t start)
+{
+	return (double)(bench_now() - start) / 1e9;
+}
+
+/* Have the core give frames back, then punch the same out of the file fd. */
+static void reclaim_piece(struct store *s, int fd, uint64_t frames, struct memory *out)
 {
 	struct extents before = { 0 }, after = { 0 };
 	struct tmem_reclaim_report report;
-	uint64_t frames = GIB / tmem_frame_size(s->t), start;
+	uint64_t start;
+
+	data_of(s->fd, &before);
+	start = bench_now();
+	tmem_reclaim(s->t, frames, &report);
+	out->reclaim += seconds_since(start);
+	if (report.frames != frames)
+		bench_die("only %llu frames were reclaimed", (unsigned long long)report.frames);
+	data_of(s->fd, &after);
+	start = bench_now();
+	punch_difference(fd, &before, &after);
+	out->bare += seconds_since(start);
+	free(before.range);
+	free(after.range);
+}
+
+static void measure_reclaim(struct store *s, struct memory *out)
+{
+	struct extents held = { 0 };
+	uint64_t frames = GIB / tmem_frame_size(s->t);
 	size_t size = (size_t)lseek(s->fd, 0, SEEK_END);
 	int fd = memfd_create("bare", MFD_CLOEXEC);
 	uint8_t *bare;
 
 	if (fd < 0 || ftruncate(fd, (off_t)size))
 		bench_die("memfd: %s", strerror(errno));
-	data_of(s->fd, &before);
-	bare = map_touched(fd, size, &before);
-	start = bench_now();
-	tmem_reclaim(s->t, frames, &report);
-	out->reclaim = (double)(bench_now() - start) / 1e9;
-	if (report.frames != frames)
-		bench_die("only %llu frames were reclaimed", (unsigned long long)report.frames);
-	data_of(s->fd, &after);
-	out->bare = punch_difference(fd, &before, &after);
+	data_of(s->fd, &held);
+	bare = map_touched(fd, size, &held);
+	out->reclaim = out->bare = 0;
+	for (unsigned i = 0; i < PIECES; i++)
+		reclaim_piece(s, fd, frames / PIECES, out);
 	munmap(bare, size);
-	free(before.range);
-	free(after.range);
+	free(held.range);
 	close(fd);
 }
 
@@ -520,6 +541,7 @@ int bench_scale(int argc, char **argv)
 	struct held held;
 	struct memory memory;
 	double one_ns, many_ns;
+	cpu_set_t may;
 	bool json = false;
 	int opt;
 
@@ -530,12 +552,15 @@ int bench_scale(int argc, char **argv)
 	}
 	if (optind != argc)
 		return BENCH_USAGE;
+	CPU_ZERO(&may);
+	sched_getaffinity(0, sizeof(may), &may);
 	bench_pages_make(&pages, PAGES);
 	measure_threads(&threads);
 	bench_pin(0);
 	measure_pages_held(&held);
 	bench_pin(0);
 	measure_clients(&one_ns, &many_ns);
+	sched_setaffinity(0, sizeof(may), &may);
 	measure_memory(&memory);
 	bench_pages_free(&pages);
 
