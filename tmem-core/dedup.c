@@ -12,6 +12,9 @@
  *          if that is the same client's, else by a copy into the referrer's
  *          own store; without room there the referrer is dropped.  When the owner's
  *          frame is evicted, its referrers go with it.
+ *          Data has at most REFS_MAX referrers; the next equal page is stored
+ *          again, and takes the full one's place in the table, so that a put
+ *          finds the copy with room first.
  *          Names are scoped by client unless the host shares across clients.
  *          Nothing of this is in the arena: referrers are dropped at rebuild.
  * Must not: take a stripe while a table's lock is held.
@@ -27,6 +30,7 @@
 
 #define STRIPES		256u
 #define REFS_MAX	255u	/* of one data: bounds what one eviction costs */
+#define FULL_MAX	8u	/* copies without room looked at in one search */
 #define TAG_SHIFT	48
 #define SHARED		(1ull << 47)	/* the entry points to a struct share */
 #define VALUE_MASK	(SHARED - 1)
@@ -133,6 +137,20 @@ static void insert_locked(struct tmem_names *d, uint64_t entry)
 	d->slots[at] = entry;
 }
 
+/* The same, before all entries of that tag: which have one home, so any order is right. */
+static void insert_first_locked(struct tmem_names *d, uint64_t entry)
+{
+	uint32_t at = home_of(tag_of(entry), d->capacity);
+	uint64_t first;
+
+	while (d->slots[at] && tag_of(d->slots[at]) != tag_of(entry))
+		at = next_at(at, d->capacity);
+	first = d->slots[at];
+	d->slots[at] = entry;
+	if (first)
+		insert_locked(d, first);
+}
+
 static int prepare_locked(struct tmem *t, struct tmem_names *d)
 {
 	struct tmem_names old = { .slots = d->slots, .capacity = d->capacity };
@@ -191,16 +209,30 @@ static bool data_equal(struct tmem *t, tmem_handle h, const struct tmem_staged *
 	       !memcmp(tmem_slot_data(t, h, info), s->data, s->size);
 }
 
-/* The entry of data equal to s. */
+static bool entry_full(uint64_t entry)
+{
+	const struct share *s = share_of(entry);
+
+	return s && s->count == REFS_MAX;
+}
+
+/* An entry of data equal to s that may have one more referrer. */
 static bool find_equal_locked(struct tmem *t, struct tmem_names *d, uint64_t name,
 			      const struct tmem_staged *s, uint32_t *at)
 {
+	unsigned looked = 0;
+
 	if (!d->used)
 		return false;
-	for (*at = home_of(tag_of(name), d->capacity); d->slots[*at]; *at = next_at(*at, d->capacity))
-		if (tag_of(d->slots[*at]) == tag_of(name) &&
-		    data_equal(t, owner_of(d->slots[*at]), s))
+	for (*at = home_of(tag_of(name), d->capacity); d->slots[*at] && looked < FULL_MAX;
+	     *at = next_at(*at, d->capacity)) {
+		if (tag_of(d->slots[*at]) != tag_of(name))
+			continue;
+		if (entry_full(d->slots[*at]))
+			looked++;
+		else if (data_equal(t, owner_of(d->slots[*at]), s))
 			return true;
+	}
 	return false;
 }
 
@@ -234,8 +266,6 @@ static int ref_add(struct tmem *t, struct share *s, tmem_handle ref)
 	uint32_t room = s->room ? s->room * 2 + 1 : 3;
 	tmem_handle *grown;
 
-	if (s->count == REFS_MAX)
-		return -ENOSPC;
 	if (s->count == s->room) {
 		grown = tmem_alloc(&t->heap, room * sizeof(*grown));
 		if (!grown)
@@ -299,7 +329,7 @@ void tmem_dedup_add(struct tmem *t, uint64_t name, tmem_handle h)
 	tmem_lock(&d->lock);
 	/* Without memory the data is just not known: it will be stored twice. */
 	if (!prepare_locked(t, d)) {
-		insert_locked(d, tag_of(name) << TAG_SHIFT | h);
+		insert_first_locked(d, tag_of(name) << TAG_SHIFT | h);
 		d->used++;
 	}
 	tmem_unlock(&d->lock);

@@ -185,11 +185,36 @@ static void test_a_rebuild_drops_or_keeps_but_never_mixes(void **state)
 	finish();
 }
 
+/* More equal pages than one data may have referrers: another copy for each 256 of them. */
+static void test_many_equal_pages_need_few_copies(void **state)
+{
+	const uint32_t pages = 4000;
+	struct tmem_counters n;
+
+	(void)state;
+	start(TMEM_DEDUP_CLIENT);
+	for (uint32_t i = 0; i < pages; i++)
+		assert_int_equal(core_put(&core, first, 0, core_key(i / 100, i % 100), SEED), 0);
+	n = of(first, TMEM_EPHEMERAL);
+	assert_int_equal(n.pages, pages);
+	assert_int_equal(n.pages - n.pages_deduped, (pages + 255) / 256);
+	for (uint32_t i = 0; i < pages; i += 2)
+		assert_int_equal(core_get(&core, first, 0, core_key(i / 100, i % 100), SEED), 0);
+	n = of(first, TMEM_EPHEMERAL);
+	assert_int_equal(n.pages, pages / 2);
+	assert_true(n.pages - n.pages_deduped <= (pages + 255) / 256);
+	for (uint32_t i = 1; i < pages; i += 2)
+		assert_int_equal(core_get(&core, first, 0, core_key(i / 100, i % 100), SEED), 0);
+	assert_int_equal(of(first, TMEM_EPHEMERAL).bytes_physical, 0);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_off_each_page_costs),
 		cmocka_unit_test(test_equal_pages_of_a_client_cost_once),
+		cmocka_unit_test(test_many_equal_pages_need_few_copies),
 		cmocka_unit_test(test_clients_do_not_share_unless_told_to),
 		cmocka_unit_test(test_a_page_passes_to_the_next_who_refers_to_it),
 		cmocka_unit_test(test_a_replaced_page_changes_no_other),
