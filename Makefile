@@ -58,6 +58,13 @@ HV_SRC    := $(filter-out hv-backend/tmemd.c,$(wildcard hv-backend/*.c))
 CTL_SRC   := $(wildcard hv-backend/tmemctl/*.c)
 KEEPER_SRC := $(wildcard hv-backend/keeper/*.c)
 FRONT_SRC := $(wildcard guest-frontend/lib/*.c)
+# Where libvirt's headers are, what speaks with it is built too.
+LIBVIRT   := $(shell pkg-config --exists libvirt libxml-2.0 2>/dev/null && echo yes)
+VIRT_DIR  := hv-backend/libvirt
+VIRT_SRC  := $(if $(LIBVIRT),$(wildcard $(VIRT_DIR)/*.c))
+# What of it, and of tmemctl, needs no libvirt.
+HOOK_OBJ   = $(call objs,$(addprefix $(VIRT_DIR)/,announce.c domain.c metadata.c) \
+             hv-backend/tmemctl/client.c hv-backend/tmemctl/complain.c)
 BENCH_SRC := $(wildcard ci/bench/*.c)
 TEST_SRC  := $(wildcard protocol/test/test_*.c tmem-core/test/test_*.c hv-backend/test/test_*.c guest-frontend/lib/test/test_*.c)
 # Files beside the tests that several of them link.
@@ -77,17 +84,21 @@ CORE_LIBS  := -llzo2 -llz4 -lzstd -lxxhash
 HV_LIBS    := -ljansson -linih -lmicrohttpd -lseccomp -lcap-ng -lsystemd
 CTL_LIBS   := -ljansson -lsmartcols
 TEST_LIBS  := -lcmocka
+HOOK_LIBS  := -ljansson -linih -lxml2
 
 TESTS := $(patsubst %.c,$(O)/test/%,$(notdir $(TEST_SRC)))
 FUZZ  := $(patsubst %.c,$(O)/fuzz/%,$(notdir $(FUZZ_SRC)))
 MAN      := $(notdir $(wildcard docs/man/*.[1-9]))
 PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
-            $(O)/tmem-keeper $(if $(CTL_SRC),$(O)/tmemctl) $(if $(BENCH_SRC),$(O)/tmem-bench)
+            $(O)/tmem-keeper $(if $(CTL_SRC),$(O)/tmemctl) \
+            $(if $(VIRT_SRC),$(O)/tmemd-libvirt $(O)/tmemd-qemu-hook) \
+            $(if $(BENCH_SRC),$(O)/tmem-bench)
 
 .PHONY: all programs tests help setup check check-fast check-units check-dashboard check-guests check-asan \
-        check-tsan fuzz fuzz-smoke lint coverage demo bench install install-guest uninstall clean
+        check-libvirt check-tsan fuzz fuzz-smoke lint coverage demo bench install \
+        install-libvirt install-guest uninstall clean
 
-all: programs ## build tmemd, tmem-keeper, tmemctl and tmem-bench
+all: programs ## build tmemd, tmem-keeper, tmemctl, tmem-bench; with libvirt-dev, what needs it
 programs: $(PROGRAMS)
 tests: $(TESTS) ## build the unit and integration tests
 
@@ -96,7 +107,7 @@ help: ## list the targets
 
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(call inc,$<) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(call inc,$<) $(if $(findstring $(VIRT_DIR)/,$<),-isystem /usr/include/libxml2) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The dashboard's files are part of the program.
 $(O)/dashboard/files.c: $(wildcard hv-backend/dashboard/*) $(O)/dashboard/with-$(WITH_DASHBOARD)
@@ -138,6 +149,12 @@ $(O)/tmem-keeper: $(call objs,$(KEEPER_SRC))
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
 $(O)/tmemctl: $(call objs,$(CTL_SRC)) $(LIB_HV)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
+$(O)/tmemd-qemu-hook: $(O)/obj/$(VIRT_DIR)/hook.o $(HOOK_OBJ) $(LIB_HV)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HOOK_LIBS)
+$(O)/tmemd-libvirt: $(call objs,$(addprefix $(VIRT_DIR)/,virt.c watch.c device.c set.c) hv-backend/tmemctl/drain.c) \
+                    $(HOOK_OBJ) $(LIB_HV)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HOOK_LIBS) -lvirt
+$(O)/obj/$(VIRT_DIR)/metadata.o: $(VIRT_DIR)/tmem.rng
 $(O)/tmem-bench: $(call objs,$(BENCH_SRC)) $(LIB_FRONT) $(LIB_CORE) $(LIB_PROTO)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS) -ljansson
 
@@ -186,6 +203,9 @@ check-dashboard: ## the dashboard in a real browser
 	@$(MAKE) --no-print-directory programs WITH_DASHBOARD=1
 	@ci/check-dashboard $(O)
 
+check-libvirt: setup programs ## domains of a real libvirtd, from define to undefine
+	@ci/check-libvirt
+
 check-asan: setup ## the suite under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory O=$(O)/asan SAN=address,undefined OPT='-O1 -g' check-units
 
@@ -227,6 +247,14 @@ install: programs ## to $(DESTDIR)$(PREFIX), and a first /etc/tmemd/tmemd.conf
 	install -Dm644 hv-backend/tmemctl/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
 	for m in $(MAN); do install -Dm644 docs/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
 
+install-libvirt: programs ## what follows libvirt's domains, and libvirt's hook
+	install -Dm755 $(O)/tmemd-libvirt $(DESTDIR)$(PREFIX)/sbin/tmemd-libvirt
+	install -Dm755 $(O)/tmemd-qemu-hook $(DESTDIR)/etc/libvirt/hooks/qemu.d/tmemd
+	install -d $(SYSTEMD)/system
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' hv-backend/systemd/tmemd-libvirt.service.in >$(SYSTEMD)/system/tmemd-libvirt.service
+	install -Dm644 hv-backend/systemd/tmemd-guest-group.conf $(SYSTEMD)/system/tmemd.service.d/guest-group.conf
+	install -Dm644 $(VIRT_DIR)/tmem.rng $(DESTDIR)$(PREFIX)/share/tmemd/tmem.rng
+
 # dkms looks nowhere else, whatever PREFIX is.
 GUEST_SRC = $(DESTDIR)/usr/src/tmem-$(VERSION)
 
@@ -237,10 +265,12 @@ install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src
 	install -m644 protocol/tmemp.h protocol/tmemp_ivshmem.h $(GUEST_SRC)/protocol
 	install -m644 guest-frontend/linux/dkms.conf $(GUEST_SRC)
 
-uninstall: ## what install put there, but /etc/tmemd
+uninstall: ## what install and install-libvirt put there, but /etc/tmemd
 	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/sbin/tmem-keeper $(DESTDIR)$(PREFIX)/bin/tmemctl
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/tmemd $(DESTDIR)$(PREFIX)/share/tmemd $(SYSTEMD)/system/tmemd.service.d
+	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd-libvirt $(DESTDIR)/etc/libvirt/hooks/qemu.d/tmemd
+	rm -f $(SYSTEMD)/system/tmemd-libvirt.service
 	rm -f $(SYSTEMD)/system/tmemd.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/tmemd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tmemd.conf
 	for m in $(MAN); do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m; done
 

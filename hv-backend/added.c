@@ -208,8 +208,12 @@ static int quota_of(const struct added_host *h, const struct added_wish *w,
 		    const struct present *p, struct tmem_quota *q, struct config_error *e)
 {
 	uint64_t mins;
-	int err = w->values ? quota_values_apply(q, w->values, e) : 0;
+	int err;
 
+	/* What the configuration says of a guest stands where nothing else does. */
+	if (p->found && !p->added)
+		tmem_client_quota_get(p->client, q);
+	err = w->values ? quota_values_apply(q, w->values, e) : 0;
 	if (err)
 		return err;
 	if (__builtin_add_overflow(p->other_mins, q->min, &mins) || mins > h->arena)
@@ -243,7 +247,8 @@ static int pools_allow(const struct added_host *h, const struct added_wish *w,
 	int err = 0;
 
 	present_find(h, w->name, &p);
-	tmem_client_permits_drop(p.client);
+	if (p.added)
+		tmem_client_permits_drop(p.client);
 	json_array_foreach(w->shared_pools, index, text) {
 		uint8_t uuid[16];
 

@@ -2,7 +2,7 @@
 /*
  * door.c - bind, give away, listen, accept.
  *
- * #syscalls: accept4 access bind chmod chown getsockname getsockopt listen pidfd_open poll shutdown socket unlink
+ * #syscalls: accept4 access bind chmod chown connect getsockname getsockopt listen pidfd_open poll shutdown socket unlink
  */
 #include <errno.h>
 #include <string.h>

@@ -149,11 +149,14 @@ static json_t *lock_error(struct tmem *core)
 static int verb_status(struct call *c)
 {
 	struct pressure_status s;
+	struct hv_info info;
 
+	hv_info(c->host->hv, &info);
 	pressure_status(c->host->pressure, &s);
 	report_set(&c->answer, "version", json_string(TMEM_VERSION));
 	report_set(&c->answer, "pid", json_integer(getpid()));
 	report_set(&c->answer, "arena_bytes", report_bytes(s.config.total));
+	report_set(&c->answer, "queues", json_integer(info.queues));
 	report_set(&c->answer, "lock_error", lock_error(c->host->core));
 	report_set(&c->answer, "totals", report_totals(c->host->hv));
 	report_set(&c->answer, "host", report_host_summary(c->host->core));

@@ -264,7 +264,7 @@ static void keys_are_stable(void **state)
 	json_t *version = ask_ok(*state, "{\"verb\":\"version\"}");
 	json_t *status = ask_ok(*state, "{\"verb\":\"status\"}");
 
-	assert_keys(status, "ok version pid arena_bytes lock_error totals host pressure words verdict schema_version");
+	assert_keys(status, "ok version pid arena_bytes queues lock_error totals host pressure words verdict schema_version");
 	assert_keys(json_object_get(status, "totals"), "guests listening connected ready departed "
 		    "frozen ephemeral_pages persistent_pages logical_bytes stored_bytes "
 		    "physical_bytes ephemeral_bytes persistent_bytes puts puts_ok puts_refused "

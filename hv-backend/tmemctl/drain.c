@@ -2,6 +2,8 @@
 /*
  * drain.c - have a guest take its pages back, and wait until it did or could not.
  */
+#include "drain.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,12 +13,11 @@
 #include "settings.h"
 
 /* How a guest's drain fares: "none" while there is no result; code: as client_ask(). */
-static int drain_state(const struct settings *s, const char *guest, char state[16],
-		       uint64_t *left)
+static int drain_state(const char *socket, const char *guest, char state[16], uint64_t *left)
 {
 	json_t *answer, *g;
 	const char *text;
-	int code = client_ask(s->socket, json_pack("{s:s, s:s}", "verb", "stats", "guest", guest),
+	int code = client_ask(socket, json_pack("{s:s, s:s}", "verb", "stats", "guest", guest),
 			      &answer);
 
 	if (code != EXIT_OK)
@@ -32,24 +33,35 @@ static int drain_state(const struct settings *s, const char *guest, char state[1
 	return code;
 }
 
-/* Ask the guest, and wait for what it says. */
-int drain_run(const struct settings *s, const struct command *c, int argc, char *argv[])
+int drain_guest(const char *socket, const char *guest, char state[16], uint64_t *left)
 {
 	const struct timespec pause = { .tv_nsec = 200000000 };
-	char state[16] = "none";
-	uint64_t left = 0;
 	json_t *answer;
-	int code = client_ask(s->socket, c->request(s, c->name, argc, argv), &answer);
+	int code = client_ask(socket, json_pack("{s:s, s:s}", "verb", "drain", "guest", guest),
+			      &answer);
 
 	if (code != EXIT_OK)
 		return code;
 	json_decref(answer);
-	while (!strcmp(state, "none")) {
+	strcpy(state, "none");
+	while (code == EXIT_OK && !strcmp(state, "none")) {
 		nanosleep(&pause, NULL);
-		code = drain_state(s, argv[0], state, &left);
-		if (code != EXIT_OK)
-			return code;
+		code = drain_state(socket, guest, state, left);
 	}
+	return code;
+}
+
+/* Ask the guest, and wait for what it says. */
+int drain_run(const struct settings *s, const struct command *c, int argc, char *argv[])
+{
+	uint64_t left = 0;
+	char state[16];
+	int code = drain_guest(s->socket, argv[0], state, &left);
+
+	(void)c;
+	(void)argc;
+	if (code != EXIT_OK)
+		return code;
 	if (s->json)
 		printf("{\"ok\":%s,\"drain\":\"%s\",\"drain_left\":%llu,\"schema_version\":1}\n",
 		       left ? "false" : "true", state, (unsigned long long)left);
