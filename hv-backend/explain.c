@@ -198,8 +198,9 @@ static const struct {
 	[POLICY_BLIND] = { BAD, "The host's memory cannot be read" },
 };
 
-/* What most needs to be known comes first, and alone. */
-static enum level guests_verdict(const struct standing *t, char *text, size_t size)
+/* What most needs to be known comes first, and alone.  target: bytes of arena. */
+static enum level guests_verdict(const struct standing *t, uint64_t target, char *text,
+				 size_t size)
 {
 	char bytes[SIZE_TEXT_MAX];
 
@@ -207,6 +208,11 @@ static enum level guests_verdict(const struct standing *t, char *text, size_t si
 		snprintf(text, size, "%llu pages were found damaged",
 			 (unsigned long long)t->damaged);
 		return BAD;
+	}
+	if (t->physical >= target / 64 * 63) {
+		snprintf(text, size, "all %s of the arena are in use: pages are evicted or refused",
+			 size_format(target, bytes));
+		return NOTICE;
 	}
 	if (t->frozen) {
 		snprintf(text, size, "%u of %u guests %s frozen", t->frozen, t->guests,
@@ -238,7 +244,7 @@ json_t *explain_verdict(const struct pressure_status *s, struct hv *hv)
 	char text[96];
 
 	hv_guest_each(hv, standing_add, &t);
-	more = guests_verdict(&t, text, sizeof(text));
+	more = guests_verdict(&t, s->decision.target, text, sizeof(text));
 	return json_pack("{s:s, s:o}", "level", levels[more > level ? more : level], "text",
 			 json_sprintf("%s; %s.", host_verdicts[reason].text, text));
 }

@@ -15,7 +15,7 @@
  * Every answer forbids the browser all that the dashboard does not need: the page
  * can load nothing from elsewhere, run nothing inline, be framed by nobody.
  *
- * #syscalls: accept4 bind epoll_create1 epoll_ctl epoll_wait eventfd2 getsockname getsockopt
+ * #syscalls: accept4 bind chown epoll_create1 epoll_ctl epoll_wait eventfd2 getsockname getsockopt
  * #syscalls: listen poll recvfrom sendfile sendmsg sendto setsockopt shutdown socket
  * #syscalls: timerfd_create timerfd_settime umask unlink
  */
@@ -358,6 +358,11 @@ static int listener_start(struct listener *l, struct loop *loop, struct http *h,
 	const union MHD_DaemonInfo *info;
 	int err;
 
+	if (listen(fd, SOMAXCONN)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
 	TAILQ_INIT(&l->visitors);
 	l->request_s = h->config.request_s;
 	l->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, request, h,
@@ -385,8 +390,8 @@ static int listener_start(struct listener *l, struct loop *loop, struct http *h,
 
 /* ---- sockets ----------------------------------------------------------- */
 
-/* The descriptor, or -errno. */
-static int socket_listen(const struct sockaddr *address, socklen_t size)
+/* A socket bound to address, or -errno. */
+static int socket_bind(const struct sockaddr *address, socklen_t size)
 {
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1, err;
@@ -394,7 +399,7 @@ static int socket_listen(const struct sockaddr *address, socklen_t size)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, address, size) || listen(fd, SOMAXCONN)) {
+	if (bind(fd, address, size)) {
 		err = -errno;
 		close(fd);
 		return err;
@@ -402,12 +407,12 @@ static int socket_listen(const struct sockaddr *address, socklen_t size)
 	return fd;
 }
 
-static int unix_listen(struct http *h, const char *path)
+static int unix_bind(struct http *h, const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct stat st;
 	mode_t mask;
-	int fd;
+	int fd, err;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
@@ -416,21 +421,26 @@ static int unix_listen(struct http *h, const char *path)
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
 	mask = umask(0117);
-	fd = socket_listen((struct sockaddr *)&address, sizeof(address));
+	fd = socket_bind((struct sockaddr *)&address, sizeof(address));
 	umask(mask);
-	if (fd >= 0)
-		memcpy(h->path, path, strlen(path) + 1);
-	return fd;
+	if (fd < 0)
+		return fd;
+	memcpy(h->path, path, strlen(path) + 1);
+	if (chown(path, (uid_t)-1, h->config.group) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
 }
 
-static int port_listen(unsigned short port)
+static int port_bind(unsigned short port)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_port = htons(port),
 		.sin_addr = { htonl(INADDR_LOOPBACK) },
 	};
 
-	return socket_listen((struct sockaddr *)&address, sizeof(address));
+	return socket_bind((struct sockaddr *)&address, sizeof(address));
 }
 
 int http_create(struct http **out, struct loop *l, const struct http_config *c)
@@ -445,10 +455,10 @@ int http_create(struct http **out, struct loop *l, const struct http_config *c)
 		h->config.silent_s = SILENT_S;
 	if (!c->request_s)
 		h->config.request_s = REQUEST_S;
-	fd = unix_listen(h, c->path);
+	fd = unix_bind(h, c->path);
 	err = fd < 0 ? fd : listener_start(&h->listener[0], l, h, fd);
 	if (!err && c->port) {
-		fd = port_listen(c->port);
+		fd = port_bind(c->port);
 		err = fd < 0 ? fd : listener_start(&h->listener[1], l, h, fd);
 	}
 	if (err) {

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "loop.h"
 
@@ -45,6 +46,7 @@ typedef void http_fn(void *arg, const struct http_request *q, struct http_respon
 
 struct http_config {
 	const char *path;		/* of the socket file, made mode 0660 */
+	gid_t group;			/* its group; (gid_t)-1: the daemon's own */
 	unsigned short port;		/* of 127.0.0.1; 0: not there */
 	unsigned silent_s, request_s;	/* seconds a connection has; 0: 10 and 20 */
 	http_fn *fn;

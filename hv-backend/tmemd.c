@@ -562,7 +562,8 @@ static void web_stop(struct daemon *d)
 static int http_start(struct daemon *d)
 {
 	const struct http_config config = {
-		.path = d->config.http_socket, .port = (unsigned short)d->config.http_port,
+		.path = d->config.http_socket, .group = d->control_group,
+		.port = (unsigned short)d->config.http_port,
 		.fn = web_answer, .arg = d->web,
 	};
 

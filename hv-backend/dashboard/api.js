@@ -27,13 +27,17 @@ async function post(path, body) {
 	return answer;
 }
 
-// The token stands behind the '#', which no server and no log ever sees; it is
+// The session, or null where there is none.  The token stands behind the '#', which no server and no log ever sees; it is
 // taken out of the address at once.
 export async function login() {
 	const token = new URLSearchParams(location.hash.slice(1)).get('token');
 	history.replaceState(null, '', location.pathname);
 	if (!token)
-		return post('/api/session', {});
+		return post('/api/session', {}).catch((error) => {
+			if (error.status === 401 || error.status === 403)
+				return null;
+			throw error;
+		});
 	const session = await post('/api/login', { token });
 	localStorage.setItem(KEY, session.csrf);
 	return session;

@@ -199,7 +199,7 @@ export class Figure {
 		const { series, height, marks, x } = this.options;
 		return {
 			width: this.place.clientWidth, height,
-			scales: this.scales(), axes: this.axes(), padding: [8, x ? 22 : 6, 0, 0],
+			scales: this.scales(), axes: this.axes(), padding: [8, 24, 0, 0],
 			series: [{ label: x ? x.label : 'Time', value: (u, v) => (x ? '' : clock((v ?? u.data[0].at(-1)) * 1000)) },
 				...series.map((s, i) => this.series_setup(s, i))],
 			bands: series.flatMap((s, i) => (s.under === undefined ? []

@@ -86,6 +86,7 @@ function out(why) {
 	find('#controls').hidden = true;
 	find('#out').hidden = false;
 	find('#out-why').textContent = why;
+	find('#out-why').hidden = !why;
 	verdict('wait', 'Not logged in');
 }
 
@@ -127,7 +128,10 @@ function controls_start() {
 controls_start();
 try {
 	session = await login();
-	inside();
+	if (session)
+		inside();
+	else
+		out('');
 	watch();
 } catch (error) {
 	out(error instanceof Refused ? `${error.message[0].toUpperCase()}${error.message.slice(1)}.`

@@ -70,7 +70,7 @@ static int server_start(void **state, unsigned silent_s, unsigned request_s)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	struct http_config config = {
-		.path = s->path, .silent_s = silent_s, .request_s = request_s, .fn = echo,
+		.path = s->path, .group = (gid_t)-1, .silent_s = silent_s, .request_s = request_s, .fn = echo,
 	};
 
 	strcpy(s->dir, "/tmp/tmem-http-XXXXXX");
