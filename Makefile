@@ -10,11 +10,13 @@
 #   SAN=LIST       build with -fsanitize=LIST, e.g. address,undefined
 #   V=1            print whole commands
 #   WERROR=1       warnings are errors
+#   TARGET, TIME   what to fuzz (make fuzz), and for how many seconds
 #   WITH_DASHBOARD=0|1  without the dashboard; not without it (with it where npm gets
 #                  its chart library)
 #   PREFIX, DESTDIR for install
 
 O       ?= build
+TIME    ?= 30
 PREFIX  ?= /usr/local
 OPT     ?= -O2 -g
 CC      ?= cc
@@ -69,6 +71,7 @@ BENCH_SRC := $(wildcard ci/bench/*.c)
 TEST_SRC  := $(wildcard protocol/test/test_*.c tmem-core/test/test_*.c hv-backend/test/test_*.c guest-frontend/lib/test/test_*.c)
 # Files beside the tests that several of them link.
 TESTLIB_SRC := $(filter-out $(TEST_SRC),$(wildcard protocol/test/*.c tmem-core/test/*.c hv-backend/test/*.c guest-frontend/lib/test/*.c))
+CAMPAIGN_SRC := $(wildcard hv-backend/fuzz/campaign/*.c)
 FUZZ_SRC  := $(wildcard protocol/fuzz/fuzz_*.c tmem-core/fuzz/fuzz_*.c hv-backend/fuzz/fuzz_*.c)
 # Files beside the fuzz targets that several of them link.
 FUZZLIB_SRC := $(filter-out $(FUZZ_SRC),$(wildcard hv-backend/fuzz/*.c))
@@ -182,6 +185,10 @@ $(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$f)))
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZ)
 
+# Hostile guests beside honest ones: no libFuzzer, but a daemon of the same build.
+$(O)/campaign: $(call objs,$(CAMPAIGN_SRC)) $(LIB_TEST) $(LIB_FRONT) $(LIB_PROTO)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(HV_LIBS)
+
 # ---- checks -------------------------------------------------------------
 
 setup: ## install the packages everything here needs (root, Debian 12)
@@ -212,8 +219,14 @@ check-asan: setup ## the suite under AddressSanitizer and UBSan
 check-tsan: setup ## the suite under ThreadSanitizer
 	@$(MAKE) --no-print-directory O=$(O)/tsan SAN=thread OPT='-O1 -g' check-units
 
-fuzz: ## build the fuzz targets with clang
+fuzz: ## build the fuzz targets with clang; TARGET=NAME TIME=SECONDS runs one, or campaign
+ifeq ($(TARGET),campaign)
+	@$(MAKE) --no-print-directory O=$(O)/asan SAN=address,undefined OPT='-O1 -g' $(O)/asan/tmemd $(O)/asan/campaign
+	@TMEM_BUILD=$(O)/asan $(O)/asan/campaign --seconds $(TIME)
+else
 	@$(MAKE) --no-print-directory O=$(O)/fuzz-tree CC=$(CLANG) SAN=address,undefined,fuzzer-no-link OPT='-O1 -g' fuzz-programs
+	$(if $(TARGET),@TMEM_FUZZ_SECONDS=$(TIME) ci/fuzz-smoke $(O)/fuzz-tree/fuzz fuzz_$(TARGET))
+endif
 
 fuzz-smoke: setup fuzz ## each fuzz target for a few seconds on its corpus
 	@ci/fuzz-smoke $(O)/fuzz-tree/fuzz
