@@ -11,6 +11,7 @@
 #   V=1            print whole commands
 #   WERROR=1       warnings are errors
 #   TARGET, TIME   what to fuzz (make fuzz), and for how many seconds
+#   FAULT=1        build in the steps at which a test may let it die
 #   WITH_DASHBOARD=0|1  without the dashboard; not without it (with it where npm gets
 #                  its chart library)
 #   PREFIX, DESTDIR for install
@@ -39,7 +40,7 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
         $(if $(findstring clang,$(CC)),,$(if $(findstring thread,$(SAN)),-Wno-tsan))
 BASE := -std=gnu11 -fno-strict-aliasing -fstack-protector-strong -pthread \
         $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-D_FORTIFY_SOURCE=2) \
-        $(if $(COVERAGE),--coverage)
+        $(if $(COVERAGE),--coverage) $(if $(FAULT),-DTMEM_FAULT_POINTS)
 ALL_CFLAGS  = $(OPT) $(BASE) $(WARN) -D_GNU_SOURCE -DTMEM_VERSION='"$(VERSION)"' $(CFLAGS)
 ALL_LDFLAGS = $(BASE) $(LDFLAGS)
 

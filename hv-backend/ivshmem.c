@@ -397,7 +397,7 @@ no_conn:
 void ivshmem_go(struct ivshmem *v)
 {
 	for (unsigned i = 0; v->running && i < v->set->count; i++)
-		worker_tell(v->set->queue[i].worker, &v->set->queue[i]);
+		worker_release(v->set->queue[i].worker, &v->set->queue[i]);
 	rings_activate(v);
 	wish_answer(v);
 	/* The doorbell that was rung meanwhile may have been heard by the dead. */

@@ -19,6 +19,7 @@
 
 #include "alarm.h"
 #include "blame.h"
+#include "fault.h"
 #include "inflight.h"
 #include "queue.h"
 
@@ -74,6 +75,7 @@ static void interrupt_send_locked(struct queue *q)
 	if (q->call < 0)
 		return;
 	/* A full pipe, socket or counter has an interrupt in it already: nothing is lost. */
+	TMEM_FAULT("reply-untold");
 	n = write(q->call, &one, sizeof(one));
 	atomic_fetch_add_explicit(&q->interrupts, 1, memory_order_relaxed);
 	if (n < 0 && errno == EINTR)
@@ -86,9 +88,10 @@ static void queue_interrupt_locked(struct queue *q)
 		interrupt_send_locked(q);
 }
 
-void queue_tell(struct queue *q)
+void queue_release(struct queue *q)
 {
 	pthread_mutex_lock(&q->lock);
+	q->held = false;
 	if (q->running)
 		interrupt_send_locked(q);
 	pthread_mutex_unlock(&q->lock);
@@ -199,7 +202,9 @@ unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
 	unsigned served = 0;
 
 	pthread_mutex_lock(&q->lock);
-	if (q->running && q->barrier)
+	if (q->held)
+		budget = 0;
+	else if (q->running && q->barrier)
 		step = STEP_BARRIER;
 	while (step == STEP_SERVED && served < budget) {
 		step = queue_step_locked(q, w, false);
@@ -273,7 +278,7 @@ bool queue_kick_want(struct queue *q)
 	bool work;
 
 	pthread_mutex_lock(&q->lock);
-	work = q->running && ring_kick_want(&q->ring);
+	work = q->running && !q->held && ring_kick_want(&q->ring);
 	pthread_mutex_unlock(&q->lock);
 	return work;
 }
@@ -338,6 +343,7 @@ int queue_resume(struct queue *q, const struct queue_place *place, uint64_t feat
 		err = ring_resume(&q->ring, &memmap_ring_ops, &set->mem, &at, features);
 	if (!err) {
 		session_resume(&set->session, &q->ring);
+		q->held = true;
 		queue_run_locked(q, place);
 	}
 	set_unlock(set);
@@ -354,6 +360,7 @@ uint16_t queue_stop(struct queue *q)
 		session_event_locked(&set->session, 0);
 	queue_interrupt_locked(q);
 	q->running = false;
+	q->held = false;
 	next = q->ring.avail_next;
 	set_unlock(set);
 	return next;

@@ -66,6 +66,7 @@ struct queue {
 	struct ring ring;
 	struct queue_place place;
 	bool running;
+	bool held;			/* resumed: kicks that come are not obeyed yet */
 	int call;			/* interrupt descriptor, -1: none */
 	bool barrier;			/* the next request waits for until[] */
 	uint16_t until[QUEUES_MAX];
@@ -123,8 +124,9 @@ int queue_start(struct queue *q, const struct queue_place *place, uint64_t featu
 void queue_inflight_set(struct queue *q, struct inflight *inflight);
 /*
  * Start a ring that another process served until it was killed, where that one
- * stopped.  What it was executing is queue_replay()'s.  Errors as queue_start();
- * -EPROTO: what was kept of it makes no sense.
+ * stopped.  What it was executing is queue_replay()'s, and nothing is served until
+ * queue_release().  Errors as queue_start(); -EPROTO: what was kept of it makes no
+ * sense.
  */
 int queue_resume(struct queue *q, const struct queue_place *place, uint64_t features);
 
@@ -180,8 +182,11 @@ enum queue_replayed {
 };
 enum queue_replayed queue_replay(struct queue *q, struct session_worker *w);
 
-/* Interrupt the guest, whatever it wants: the process before us may have owed it one. */
-void queue_tell(struct queue *q);
+/*
+ * Serve a ring that was resumed, from now on.  And interrupt the guest, whatever it
+ * wants: the process before us may have owed it one.
+ */
+void queue_release(struct queue *q);
 
 /* Before sleep: ask for a kick.  True if there is work already. */
 bool queue_kick_want(struct queue *q);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "fault.h"
 #include "ring.h"
 
 /* Shared fields are read and written whole, exactly once, in the order named. */
@@ -121,7 +122,9 @@ int ring_resume(struct ring *r, const struct ring_mem_ops *ops, void *mem,
 	if ((uint16_t)(r->avail_next - r->used_next) !=
 	    !!(word & RING_BUSY) + !!(word & RING_PARKED))
 		return -EPROTO;
-	if (word & RING_BUSY)
+	if (TMEM_BROKEN("indices"))
+		r->used_next = (uint16_t)(r->used_next - 1);
+	if (word & RING_BUSY && !TMEM_BROKEN("replay"))
 		r->avail_next--;
 	r->avail_seen = r->avail_next;
 	r->used_told = r->used_next;
@@ -251,6 +254,7 @@ int ring_fetch(struct ring *r, struct ring_chain *c, const char **why)
 		return -EPROTO;
 	r->avail_next++;
 	word_store(r, (ring_word(r) & ~WORD_INDICES) | RING_BUSY);
+	TMEM_FAULT("fetched");
 	return 1;
 }
 
@@ -289,7 +293,9 @@ static void element_store(struct ring *r, uint16_t head, uint32_t written)
 void ring_complete(struct ring *r, uint16_t head, uint32_t written)
 {
 	element_store(r, head, written);
+	TMEM_FAULT("reply-element");
 	word_store(r, ring_word(r) & WORD_PARKED);
+	TMEM_FAULT("reply-word");
 	shared_store16_release(&r->at.used->idx, r->used_next);
 }
 

@@ -21,6 +21,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "fault.h"
 #include "session.h"
 #include "tmemp.h"
 #include "tmemp_decode.h"
@@ -189,6 +190,7 @@ static int boot_begin(struct session *s, uint64_t nonce)
 	session_event_locked(s, 0);
 	tmem_client_flush(s->client);
 	boot_forget(s);
+	TMEM_FAULT("hello-flushed");
 	s->kept->nonce = nonce;
 	s->kept->epoch = epoch;
 	s->kept->pending = 0;
@@ -326,6 +328,7 @@ static void reply(struct call *c, enum tmemp_status st)
 		page_len = c->page->len;
 		if (c->ring->ops->write(c->ring->mem, c->page->addr, c->w->page, page_len))
 			st = TMEMP_FAILED;
+		TMEM_FAULT("reply-page");
 	}
 	if (st != TMEMP_OK) {
 		memset(&c->answer, 0, sizeof(c->answer));
@@ -333,6 +336,7 @@ static void reply(struct call *c, enum tmemp_status st)
 	}
 	c->answer.status = htole32(st);
 	written = response_write(c->ring, c->response->addr, &c->answer);
+	TMEM_FAULT("reply-response");
 	ring_complete(c->ring, c->chain->head, written ? written + page_len : 0);
 }
 

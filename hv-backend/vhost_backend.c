@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "handover.h"
 #include "inflight.h"
 #include "tmemp_ring.h"
@@ -144,6 +145,7 @@ static void message_done(struct vhost_backend *v)
 {
 	if (!is_kept(v) || v->told)
 		return;
+	TMEM_FAULT("message-done");
 	said_keep(v);
 	atomic_store_explicit(&v->set->kept->conn.told, 1, memory_order_release);
 	v->told = true;
@@ -1042,8 +1044,11 @@ static int consume(struct vhost_backend *v, size_t bytes)
 
 static int message_consume(struct vhost_backend *v)
 {
-	int err = is_kept(v) ? consume(v, v->got) : 0;
+	int err;
 
+	TMEM_FAULT("message-answered");
+	err = is_kept(v) ? consume(v, v->got) : 0;
+	TMEM_FAULT("message-consumed");
 	if (is_kept(v))
 		atomic_store_explicit(&v->set->kept->conn.told, 0, memory_order_release);
 	v->told = false;
@@ -1278,7 +1283,7 @@ void vhost_backend_go(struct vhost_backend *v)
 
 		if (!v->vring[i].said->running)
 			continue;
-		worker_tell(q->worker, q);
+		worker_release(q->worker, q);
 		worker_activate(q->worker, q, v->vring[i].kick < 0);
 	}
 }

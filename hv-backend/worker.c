@@ -177,10 +177,10 @@ static int on_replay(struct worker *w, struct queue *q)
 	return (int)queue_replay(q, &w->session);
 }
 
-static int on_tell(struct worker *w, struct queue *q)
+static int on_release(struct worker *w, struct queue *q)
 {
 	alarm_set(&w->alarm, true);
-	queue_tell(q);
+	queue_release(q);
 	return 0;
 }
 
@@ -454,9 +454,9 @@ enum queue_replayed worker_replay(struct worker *w, struct queue *q)
 	return (enum queue_replayed)order_give(w, on_replay, q);
 }
 
-void worker_tell(struct worker *w, struct queue *q)
+void worker_release(struct worker *w, struct queue *q)
 {
-	order_give(w, on_tell, q);
+	order_give(w, on_release, q);
 }
 
 uint16_t worker_stop(struct worker *w, struct queue *q)

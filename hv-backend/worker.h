@@ -47,9 +47,9 @@ void worker_activate(struct worker *w, struct queue *q, bool polled);
  */
 uint16_t worker_stop(struct worker *w, struct queue *q);
 
-/* queue_replay() and queue_tell() on q's worker, under its alarm. */
+/* queue_replay() and queue_release() on q's worker, under its alarm. */
 enum queue_replayed worker_replay(struct worker *w, struct queue *q);
-void worker_tell(struct worker *w, struct queue *q);
+void worker_release(struct worker *w, struct queue *q);
 
 struct worker_info {
 	uint64_t spin_ns, busy_ns;	/* since it was started */

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fault.h"
 #include "os.h"
 
 #define EXTENT_SHIFT	21	/* mlock in pieces of 2 MiB */
@@ -286,6 +287,7 @@ uint32_t tmem_arena_take(struct tmem *t, uint32_t owner, uint32_t incarnation)
 		return 0;
 	}
 	tmem_arena_hand_over(t, frame, owner, incarnation);
+	TMEM_FAULT("frame-taken");
 	return frame;
 }
 
@@ -297,6 +299,7 @@ void tmem_arena_give_all(struct tmem *t, const uint32_t *frames, unsigned n)
 	for (i = 0; i < n; i++)
 		atomic_store_explicit(&tmem_frame_head(t, frames[i])->kind, TMEM_FRAME_FREE,
 				      memory_order_release);
+	TMEM_FAULT("frame-given");
 	tmem_lock(&a->lock);
 	for (i = 0; i < n; i++) {
 		a->frame[frames[i]].kind = TMEM_FRAME_FREE;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "dedup.h"
+#include "fault.h"
 #include "op.h"
 #include "share.h"
 
@@ -147,6 +148,7 @@ static void pages_visit(struct tmem_store *s, struct emptying *e, tmem_page_fn f
 		e->count++;
 	}
 	walk_leave(&w);
+	TMEM_FAULT("evict-frame");
 }
 
 /* Unpin: true if the frame is empty and the caller's. */
@@ -198,6 +200,7 @@ static bool page_evict(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_e
 {
 	(void)arg;
 	tmem_op_unlink_locked(p, s, e);
+	TMEM_FAULT("evict-page");
 	s->count.evicted_pages++;
 	return true;
 }

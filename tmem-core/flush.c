@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "op.h"
+#include "fault.h"
 #include "store.h"
 
 int tmem_flush_page(struct tmem_client *c, unsigned id, const struct tmem_key *key)
@@ -33,6 +34,7 @@ int tmem_flush_page(struct tmem_client *c, unsigned id, const struct tmem_key *k
 	TMEM_COUNT(c, &w, flushes, 1);
 	TMEM_COUNT(c, &w, flushes_found, found);
 	tmem_unlock(&w.stripe->lock);
+	TMEM_FAULT("flush-killed");
 	if (found)
 		tmem_store_free(p->host, e.handle, 0);
 	return found;
@@ -56,6 +58,7 @@ static void pages_drop(struct tmem *t, struct tmem_stripe *s, uint32_t number,
 
 		tmem_page_read(t, h, &page);
 		tmem_page_kill(t, h);
+		TMEM_FAULT("flush-object-page");
 		tmem_lock(&s->lock);
 		tmem_count_remove_locked(t, s->generation == generation ? &s->count : &gone,
 					 &page);

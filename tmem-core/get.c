@@ -15,6 +15,7 @@
 
 #include "codec.h"
 #include "dedup.h"
+#include "fault.h"
 #include "op.h"
 #include "store.h"
 
@@ -148,6 +149,7 @@ int tmem_get(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id,
 	if (!err)
 		err = unpack(ctx, &found, take ? tmem_slot_data(c->host, found.handle, found.info)
 					       : ctx->copy, page);
+	TMEM_FAULT("get-taken");
 	if (take)
 		tmem_store_free(c->host, found.handle, w.mark);
 	if (err)

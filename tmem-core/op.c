@@ -11,6 +11,7 @@
 
 #include <errno.h>
 
+#include "fault.h"
 #include "store.h"
 
 static struct tmem_pool *pool_in(struct tmem_client *c, unsigned id)
@@ -100,6 +101,7 @@ void tmem_op_unlink_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tm
 
 	tmem_page_read(t, e->handle, &page);
 	tmem_page_remove_locked(t, e);
+	TMEM_FAULT("unlinked");
 	tmem_page_kill(t, e->handle);
 	tmem_count_remove_locked(t, &s->count, &page);
 	if (!e->object->count)

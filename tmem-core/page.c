@@ -13,6 +13,8 @@
 
 #include <xxhash.h>
 
+#include "fault.h"
+
 uint64_t tmem_data_sum(const void *data, size_t size)
 {
 	return XXH3_64bits(data, size);
@@ -76,6 +78,7 @@ void tmem_page_commit(const struct tmem *t, tmem_handle h, const struct tmem_sta
 	s->sum = tmem_page_sum(&p, staged->sum);
 	atomic_store_explicit(&s->index, index, memory_order_relaxed);
 	atomic_store_explicit(&s->object, object, memory_order_relaxed);
+	TMEM_FAULT("page-written");
 	atomic_store_explicit(&s->info, p.info, memory_order_release);
 }
 
@@ -87,6 +90,7 @@ void tmem_page_kill(const struct tmem *t, tmem_handle h)
 	atomic_store_explicit(&s->info, 0, memory_order_relaxed);
 	/* Dead before the slot says anything else, and before the space is reused. */
 	atomic_thread_fence(memory_order_release);
+	TMEM_FAULT("page-dead");
 	atomic_store_explicit(&s->index, info, memory_order_relaxed);
 	atomic_store_explicit(&s->object, TMEM_SLOT_RESERVED, memory_order_relaxed);
 }

@@ -13,6 +13,7 @@
 
 #include "codec.h"
 #include "dedup.h"
+#include "fault.h"
 #include "ghost.h"
 #include "op.h"
 #include "share.h"
@@ -71,6 +72,7 @@ static int stage(struct tmem_ctx *ctx, struct tmem_client *c, unsigned id, enum 
 	unsigned codec = atomic_load_explicit(&c->codec[kind], memory_order_relaxed);
 	uint64_t first;
 
+	TMEM_FAULT_PAGE(page);
 	memcpy(&first, page, sizeof(first));
 	if (same_filled(page)) {
 		s->word = first;
@@ -102,7 +104,9 @@ static int place(struct tmem_client *c, enum tmem_kind kind, const struct tmem_s
 	if (err)
 		return err;
 	extent = atomic_load_explicit(&tmem_slot(t, *h)->index, memory_order_relaxed);
+	TMEM_FAULT("put-reserved");
 	memcpy(tmem_slot_data(t, *h, extent), s->data, s->size);
+	TMEM_FAULT("put-placed");
 	return 0;
 }
 
@@ -170,8 +174,10 @@ static int publish_locked(struct tmem_client *c, const struct tmem_where *w, str
 		return 0;
 	}
 	*old = e->handle;
+	TMEM_FAULT("put-committed");
 	tmem_page_replace_locked(e, h);
 	tmem_page_kill(t, *old);
+	TMEM_FAULT("put-replaced");
 	tmem_count_remove_locked(t, &w->stripe->count, &before);
 	TMEM_COUNT(c, w, dup_puts, 1);
 	TMEM_COUNT(c, w, dup_puts_replaced, 1);
@@ -261,6 +267,7 @@ static int put_refuse(struct tmem_client *c, unsigned id, const struct tmem_wher
 	count_refusal(c, w, err);
 	TMEM_COUNT(c, w, dup_puts, found);
 	found = found && !keep;
+	TMEM_FAULT("put-refused");
 	if (found)
 		tmem_op_unlink_locked(w->pool, w->stripe, &e);
 	TMEM_COUNT(c, w, put_to_flush, found);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "evict.h"
+#include "fault.h"
 #include "op.h"
 #include "share.h"
 
@@ -74,13 +75,16 @@ static bool page_move(struct tmem_pool *p, struct tmem_stripe *stripe, struct tm
 	to = tmem_store_hole(&c->store[TMEM_PERSISTENT], staged.size);
 	if (!to)
 		return false;
+	TMEM_FAULT("compact-reserved");
 	memcpy(tmem_slot_data(t, to, atomic_load_explicit(&tmem_slot(t, to)->index,
 							  memory_order_relaxed)),
 	       staged.data, staged.size);
 	tmem_page_commit(t, to, &staged, e->number, page.index, page.tag,
 			 tmem_info_seq(page.info) + 1);
+	TMEM_FAULT("compact-committed");
 	tmem_page_replace_locked(e, to);
 	tmem_page_kill(t, from);
+	TMEM_FAULT("compact-moved");
 	return true;
 }
 

@@ -31,8 +31,9 @@ char *daemon_path(const struct daemon *d, const char *name, char buf[DAEMON_PATH
 	return buf;
 }
 
+/* A keeper is asked to end, as its own child would go on without it. */
 static _Noreturn void child_run(const char *program, char *const argv[], const char *log,
-				pid_t parent)
+				pid_t parent, bool keeper)
 {
 	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
@@ -43,7 +44,7 @@ static _Noreturn void child_run(const char *program, char *const argv[], const c
 	 * The parent may have gone before the child asked to hear of it; 0 is one
 	 * that made a process namespace for its children.
 	 */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || (getppid() != parent && getppid()))
+	if (prctl(PR_SET_PDEATHSIG, keeper ? SIGTERM : SIGKILL) || (getppid() != parent && getppid()))
 		_exit(127);
 	execv(program, argv);
 	fprintf(stderr, "%s: %s\n", program, strerror(errno));
@@ -95,7 +96,7 @@ int daemon_again(struct daemon *d, const char *program, const char *const args[]
 	if (d->pid < 0)
 		return -errno;
 	if (d->pid == 0)
-		child_run(argv[0], (char *const *)argv, path, parent);
+		child_run(argv[0], (char *const *)argv, path, parent, d->keeper != NULL);
 	r = wait_until_ready(d);
 	if (r)
 		daemon_end(d);

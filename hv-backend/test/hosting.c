@@ -28,6 +28,16 @@ static uint64_t mix(uint64_t x)
 	return x ^ x >> 31;
 }
 
+uint64_t random_next(uint64_t *state)
+{
+	return mix((*state)++);
+}
+
+uint32_t random_below(uint64_t *state, uint32_t n)
+{
+	return (uint32_t)((random_next(state) >> 32) * n >> 32);
+}
+
 void page_fill(void *page, uint64_t seed)
 {
 	uint64_t word[TMEMP_PAGE_SIZE / 8];

@@ -81,6 +81,10 @@ long long hosting_number(const struct hosting *h, const char *guest, const char 
 void page_fill(void *page, uint64_t seed);
 bool page_is(const void *page, uint64_t seed);
 
+/* Numbers from a state of any value. */
+uint64_t random_next(uint64_t *state);
+uint32_t random_below(uint64_t *state, uint32_t n);
+
 /* Pool 0, object and index from n by the swap key. */
 struct front_key key_of(uint32_t pool, uint64_t n);
 
