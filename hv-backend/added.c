@@ -141,10 +141,10 @@ static void added_save(const struct added_host *h)
 
 struct present {
 	const char *name;
-	bool found, added;
-	enum hv_guest_state state;
+	bool found, added, in_use;
 	enum hv_transport transport;
-	pid_t vmm_pid;
+	pid_t vmm_pid;			/* of its device or its disk; 0: none is there */
+	uint64_t disk_size;
 	char domain[HV_DOMAIN_MAX];
 	struct tmem_client *client;
 	uint64_t other_mins;		/* of all others; saturates */
@@ -158,9 +158,11 @@ static int present_look(const struct hv_guest_info *g, void *arg)
 	if (!strcmp(g->name, p->name)) {
 		p->found = true;
 		p->added = g->added;
-		p->state = g->state;
 		p->transport = g->transport;
-		p->vmm_pid = g->vmm_pid;
+		p->vmm_pid = g->vmm_pid ? g->vmm_pid : g->disk.vmm_pid;
+		p->in_use = g->state != HV_GUEST_LISTENING || g->disk.connected ||
+			    g->disk.vmm_pid;
+		p->disk_size = g->disk.config.size;
 		snprintf(p->domain, sizeof(p->domain), "%s", g->domain);
 		p->client = g->client;
 		return 0;
@@ -181,7 +183,8 @@ static void present_find(const struct added_host *h, const char *name, struct pr
 /* Is the guest that is there the one that is wished for? */
 static bool is_the_same(const struct present *p, const struct added_wish *w)
 {
-	return p->transport == w->transport && (!p->added || !strcmp(p->domain, w->domain));
+	return p->transport == w->transport && (!p->added || !strcmp(p->domain, w->domain)) &&
+	       (!w->disk_size || p->disk_size == w->disk_size);
 }
 
 /* 0: p may be replaced by, or is, what is wished for. */
@@ -195,8 +198,11 @@ static int claim_check(const struct present *p, const struct added_wish *w,
 	if (!p->added)
 		return refuse(e, -EEXIST, "guest %s stands in the configuration, over %s", p->name,
 			      transports[p->transport]);
-	if (p->state == HV_GUEST_LISTENING)
+	if (!p->in_use)
 		return 0;
+	if (w->disk_size && p->disk_size != w->disk_size && !strcmp(p->domain, w->domain))
+		return refuse(e, -EBUSY, "guest %s has a disk of %llu bytes, which is in use",
+			      p->name, (unsigned long long)p->disk_size);
 	return refuse(e, -EBUSY, "guest %s is domain %s's, over %s, whose VMM (process %d) is there",
 		      p->name, p->domain[0] ? p->domain : "none", transports[p->transport],
 		      (int)p->vmm_pid);
@@ -311,6 +317,7 @@ int added_admit(const struct added_host *h, const struct added_wish *w, struct c
 		goto out;
 	g = c.guests;
 	g->region = w->region;
+	g->disk_size = w->disk_size;
 	snprintf(g->domain, sizeof(g->domain), "%s", w->domain ? w->domain : "");
 	present_find(h, w->name, &p);
 	err = claim_check(&p, w, e);
@@ -333,7 +340,7 @@ int added_remove(const struct added_host *h, const char *name, bool force,
 	present_find(h, name, &p);
 	if (!p.added)
 		return refuse(e, -EINVAL, "guest %s stands in the configuration", name);
-	if (p.state != HV_GUEST_LISTENING && !force)
+	if (p.in_use && !force)
 		return refuse(e, -EBUSY, "guest %s: its VMM (process %d) is there", name,
 			      (int)p.vmm_pid);
 	hv_guest_remove(h->hv, name);

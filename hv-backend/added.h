@@ -32,6 +32,7 @@ struct added_wish {
 	const char *domain;	/* NULL: for any VMM; the name must be free then */
 	enum hv_transport transport;
 	uint64_t region;	/* 0: default */
+	uint64_t disk_size;	/* 0: whatever it has */
 	json_t *values;		/* of the quota, as of quota_change.h; what is absent has its
 				   default; NULL: a guest that is there keeps its own */
 	json_t *shared_pools;	/* UUIDs as text, these and no others; NULL: as it is */

@@ -53,7 +53,7 @@ struct call {
 
 struct verb {
 	const char *name;
-	const char *arguments[6];	/* keys beside "verb"; the rest is NULL */
+	const char *arguments[7];	/* keys beside "verb"; the rest is NULL */
 	bool guest_required;
 	bool changes;
 	bool root_only;			/* whatever the group may */
@@ -412,9 +412,19 @@ static int text_read(struct call *c, const char *key, const char **text)
 	return value && !*text ? fail(c, VERB_USAGE, "\"%s\" is not a text", key) : 0;
 }
 
+/* A number of bytes, up to so many T; absent, it is 0. */
+static int bytes_read(struct call *c, const char *key, int most, uint64_t *bytes)
+{
+	json_t *value = json_object_get(c->request, key);
+	json_int_t n = json_integer_value(value);
+
+	*bytes = (uint64_t)n;
+	return value && (!json_is_integer(value) || n < 0 || n > (json_int_t)most << 40)
+	     ? fail(c, VERB_USAGE, "\"%s\" is not a number of bytes up to %dT", key, most) : 0;
+}
+
 static int wish_read(struct call *c, struct added_wish *w)
 {
-	json_t *region = json_object_get(c->request, "region");
 	const char *transport;
 	uint8_t uuid[16];
 
@@ -427,10 +437,8 @@ static int wish_read(struct call *c, struct added_wish *w)
 		return fail(c, VERB_USAGE, "add: \"domain\" is not a UUID");
 	if (transport && added_transport(transport, &w->transport))
 		return fail(c, VERB_USAGE, "add: \"%.40s\" is not a transport", transport);
-	if (region && (!json_is_integer(region) || json_integer_value(region) < 0 ||
-		       json_integer_value(region) > INT64_C(1) << 40))
-		return fail(c, VERB_USAGE, "add: \"region\" is not a number of bytes up to 1T");
-	w->region = (uint64_t)json_integer_value(region);
+	if (bytes_read(c, "region", 1, &w->region) || bytes_read(c, "disk_size", 16, &w->disk_size))
+		return c->code;
 	w->values = json_object_get(c->request, "values");
 	w->shared_pools = json_object_get(c->request, "shared_pools");
 	return 0;
@@ -597,8 +605,8 @@ static const struct verb verbs[] = {
 	{ .name = "version", .run = verb_version },
 	{ .name = "set", .arguments = { "guest", "all", "values", "live", "config" },
 	  .changes = true, .run = verb_set },
-	{ .name = "add", .arguments = { "name", "domain", "transport", "region", "values",
-	  "shared_pools" }, .changes = true, .root_only = true, .socket_only = true,
+	{ .name = "add", .arguments = { "name", "domain", "transport", "region", "disk_size",
+	  "values", "shared_pools" }, .changes = true, .root_only = true, .socket_only = true,
 	  .run = verb_add },
 	{ .name = "remove", .arguments = { "guest", "force" }, .guest_required = true,
 	  .changes = true, .root_only = true, .socket_only = true, .run = verb_remove },

@@ -14,6 +14,7 @@ libvirt_prepare
 uuid_a=0a000000-0000-4000-8000-000000000001
 uuid_b=0a000000-0000-4000-8000-000000000002
 uuid_c=0a000000-0000-4000-8000-000000000003
+uuid_d=0a000000-0000-4000-8000-000000000004
 metadata() { echo "<tmem:guest xmlns:tmem='urn:tmemd:guest:1'>$1</tmem:guest>"; }
 # virsh adds the namespace.
 metadata_set() { virsh metadata "$1" --uri urn:tmemd:guest:1 --key tmem "${@:3}" --set "<guest>$2</guest>" >/dev/null; }
@@ -58,6 +59,26 @@ swapping() {
 	EOS
 }
 
+# A guest without our module, which swaps to a disk of the host's.
+plain() {
+	script "$1" <<-EOS
+	mkswap /dev/vdb >/dev/null && swapon /dev/vdb || exit 10
+	hog --mb 100 --rounds 1 || exit 11
+	arrive $1-swapping
+	until [ -e /host/go-$1-end ]; do sleep 0.2; done
+	swapoff /dev/vdb
+	EOS
+}
+disk_device() {
+	cat <<-END
+	<disk type='vhostuser' device='disk'>
+	  <driver name='qemu' type='raw'/>
+	  <source type='unix' path='/run/tmemd/$1-disk.sock'><reconnect enabled='yes' timeout='1'/></source>
+	  <target dev='vdb' bus='virtio'/>
+	</disk>
+	END
+}
+
 # A guest whose module has no disk to take pages back to.
 holding() {
 	script "$1" <<-EOS
@@ -71,7 +92,9 @@ holding() {
 	dd if=/dev/tmemswap0 bs=4k count=200 2>/dev/null | cmp -s -n 819200 - /bin/busybox || exit 12
 	EOS
 }
-port="<controller type='pci' model='pcie-root-port'><alias name='ua-tmem'/></controller>"
+# Behind all that libvirt gives to other devices.
+port="<controller type='pci' index='0' model='pcie-root'/>
+	<controller type='pci' index='10' model='pcie-root-port'><alias name='ua-tmem'/></controller>"
 # Room for the region behind that port: of libvirt's own words, this stands behind all others.
 override="<qemu:override><qemu:device alias='ua-tmem'><qemu:frontend>
 	<qemu:property name='pref64-reserve' type='unsigned' value='4294967296'/>
@@ -197,6 +220,18 @@ guest_go c-end
 check "and the guest has them" await $((30 * slow)) ended c
 check "each right" guest_said c 'guest: test ended with 0'
 virsh -q destroy c 2>/dev/null
+
+# ---- a disk, for a guest without our module ----------------------------------------
+
+domain_define d $uuid_d q35 "$(plain d)" "$(disk_device d)" "$(metadata "<tmem:swap size='256M'/>")"
+sed -i "s,<os>,<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>&," "$work/d.xml"
+check "a domain with a vhost-user disk is defined" virsh -q define "$work/d.xml"
+check "starts" virsh -q start d
+meet_at d-swapping
+check "and swaps onto it" above "$(tmemctl stats d --json | grep -o '"memory_bytes":[0-9]*' | cut -d: -f2)" 4000000
+check "every page right" guest_said d '^hog: pages=25600 rounds=1 .* bad=0 lost=0'
+guest_go d-end
+check "it goes to its end" await $((30 * slow)) ended d
 
 # ---- what cannot be, and what goes --------------------------------------------------------------------------
 

@@ -49,6 +49,9 @@ quota_is() { expect 0 ctl stats web1 --json && [ "$(value guests 0 quota "$1")" 
 refused() { complains "$(domain "$1")" "domain web1: metadata: $2" && quota_is weight 300; }
 
 mkdir "$run"
+disk() {
+	domain "s,<devices>,&<disk type='vhostuser'><source type='unix' path='$run/$1-disk.sock'/></disk>,; s,<tmem:codec,<tmem:swap size='$2'/>&,"
+}
 say "without a daemon the domain starts all the same" complains "$(domain)" "no daemon at $run/control.sock"
 say "daemon starts" start --arena 64M
 say "at the domain's start" silent "$(domain)"
@@ -77,6 +80,10 @@ say "more mins than arena" complains "$(domain "s/'1M' max='32M'/'1G'/")" "mins 
 say "changes nothing" quota_is weight 300
 
 say "the socket of another domain while it is not used" silent "$(domain "s/$uuid/$other/")"
+say "a disk, of the size in the metadata" silent "$(disk web1 16M)"
+say "its socket is there" test -S "$run/web1-disk.sock"
+say "a disk of a size that will not do" complains "$(disk web1 5000)" "not a multiple of 4096"
+say "a disk of another guest" complains "$(disk web9 16M)" "its disk is guest web9's, its <shmem> guest web1's"
 say "another device has no guest" silent "$(domain "s,$run/web1,/run/foreign/web1,")"
 say "a path that exists: said, and left alone" complains "$(domain "s,web1.sock,control.sock,")" "$run/control.sock is there already"
 say "not XML" complains "domain" "line 1: "

@@ -29,10 +29,13 @@ int announce(const char *socket, const char *guest, const struct domain *d)
 	int code;
 
 	if (d->complaint[0]) {
-		complain(EXIT_FAILED, "domain %s: metadata: %s", d->name, d->complaint);
+		complain(EXIT_FAILED, "domain %s: %s", d->name, d->complaint);
 	} else {
 		json_object_set(request, "values", d->metadata.values);
 		json_object_set(request, "shared_pools", d->metadata.shared_pools);
+		if (d->has_disk)
+			json_object_set_new(request, "disk_size",
+					    json_integer((json_int_t)d->metadata.swap));
 	}
 	code = client_ask(socket, request, &answer);
 	if (code == EXIT_OK)

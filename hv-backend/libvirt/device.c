@@ -52,7 +52,7 @@ static int vectors_ask(const struct virt *v, unsigned *vectors)
 
 static int attach_check(const struct domain *d, enum virt_place place)
 {
-	if (d->guest[0])
+	if (d->device)
 		return complain(EXIT_FAILED, "domain %s has its device already", d->name);
 	if (place == VIRT_LIVE && d->q35 && !d->port)
 		return complain(EXIT_FAILED, "domain %s: no root port of a q35 machine has room for "
@@ -145,14 +145,14 @@ static int emptied(const struct virt *v, const char *guest)
 }
 
 /* The device is ours to forget once nobody has it. */
-static bool is_gone(const struct virt *v, virDomainPtr dom, const char *guest)
+static bool is_gone(const struct virt *v, virDomainPtr dom)
 {
 	struct domain d;
 	bool gone;
 
 	if (virt_read(v, dom, VIRT_LIVE, &d) != EXIT_OK)
 		return false;
-	gone = strcmp(d.guest, guest) != 0;
+	gone = !d.device;
 	domain_free(&d);
 	return gone;
 }
@@ -163,7 +163,7 @@ static int gone_await(const struct virt *v, virDomainPtr dom, const char *guest)
 	json_t *answer;
 
 	for (unsigned i = 0; i < UNPLUG_S * 5; i++) {
-		if (is_gone(v, dom, guest))
+		if (is_gone(v, dom))
 			return EXIT_OK;
 		nanosleep(&pause, NULL);
 	}
@@ -197,7 +197,7 @@ static int detach_one(const struct virt *v, virDomainPtr dom, enum virt_place pl
 	if (code != EXIT_OK)
 		return code;
 	snprintf(guest, TMEM_NAME_MAX, "%s", d.guest);
-	if (d.guest[0])
+	if (d.device)
 		code = unplug(v, dom, &d, place);
 	else
 		code = complain(EXIT_FAILED, "domain %s has no device of tmemd's", d.name);

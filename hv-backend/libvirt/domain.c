@@ -58,28 +58,23 @@ static xmlChar *node_text(xmlNode *node)
 
 /* ---- devices -------------------------------------------------------------- */
 
-/* The guest whose socket that is, or false. */
-static bool guest_of(const char *path, const char *run_dir, char guest[TMEM_NAME_MAX])
+/* The guest whose socket that is: its name, then suffix, in the run directory. */
+static bool guest_of(const char *path, const char *run_dir, const char *suffix,
+		     char guest[TMEM_NAME_MAX])
 {
 	char folder[PATH_MAX], real[PATH_MAX], own[PATH_MAX];
 	const char *slash = strrchr(path, '/');
-	size_t length;
+	size_t length = slash ? strlen(slash + 1) : 0, end = strlen(suffix);
 
-	if (!slash)
+	if (length <= end || length - end >= TMEM_NAME_MAX ||
+	    strcmp(slash + 1 + length - end, suffix))
 		return false;
 	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
 	if (strcmp(folder, run_dir) && (!realpath(folder, real) || !realpath(run_dir, own) ||
 					strcmp(real, own)))
 		return false;
-	length = strlen(slash + 1);
-	if (length < 6 || length - 5 >= TMEM_NAME_MAX || strcmp(slash + 1 + length - 5, ".sock"))
-		return false;
-	memcpy(guest, slash + 1, length - 5);
-	guest[length - 5] = '\0';
-	if (config_name_is_valid(guest))
-		return true;
-	guest[0] = '\0';
-	return false;
+	snprintf(guest, TMEM_NAME_MAX, "%.*s", (int)(length - end), slash + 1);
+	return config_name_is_valid(guest);
 }
 
 static xmlNode *child_find(xmlNode *node, const char *name)
@@ -91,22 +86,45 @@ static xmlNode *child_find(xmlNode *node, const char *name)
 	return child;
 }
 
-/* The first <shmem> of the domain that is ours. */
-static void device_find(struct domain *d, xmlDoc *doc, const char *run_dir)
+static const struct device_kind {
+	const char *element, *child, *suffix;
+} shmem_kind = { "shmem", "server", ".sock" }, disk_kind = { "disk", "source", "-disk.sock" };
+
+/* The first device of that kind that is ours, with its guest; NULL: there is none. */
+static xmlNode *device_find(xmlDoc *doc, const struct device_kind *kind, const char *run_dir,
+			    char guest[TMEM_NAME_MAX])
 {
 	xmlNode *devices = node_find(doc, "/domain/devices");
 
 	for (xmlNode *n = devices ? devices->children : NULL; n; n = n->next) {
-		xmlNode *server = strcmp((const char *)n->name, "shmem") ? NULL
-									: child_find(n, "server");
-		xmlChar *path = server ? xmlGetNoNsProp(server, (const xmlChar *)"path") : NULL;
-		bool ours = path && guest_of((const char *)path, run_dir, d->guest);
+		xmlNode *child = strcmp((const char *)n->name, kind->element)
+			       ? NULL : child_find(n, kind->child);
+		xmlChar *path = child ? xmlGetNoNsProp(child, (const xmlChar *)"path") : NULL;
+		bool ours = path && guest_of((const char *)path, run_dir, kind->suffix, guest);
 
 		xmlFree(path);
-		if (ours) {
-			d->device = node_text(n);
-			return;
-		}
+		if (ours)
+			return n;
+	}
+	return NULL;
+}
+
+/* A domain is one guest, whatever it has. */
+static void devices_find(struct domain *d, xmlDoc *doc, const char *run_dir)
+{
+	char shmem[TMEM_NAME_MAX], disk[TMEM_NAME_MAX];
+	xmlNode *device = device_find(doc, &shmem_kind, run_dir, shmem);
+
+	d->has_disk = device_find(doc, &disk_kind, run_dir, disk) != NULL;
+	if (device)
+		d->device = node_text(device);
+	if (device || d->has_disk)
+		snprintf(d->guest, sizeof(d->guest), "%s", device ? shmem : disk);
+	if (device && d->has_disk && strcmp(shmem, disk)) {
+		snprintf(d->complaint, sizeof(d->complaint),
+			 "its disk is guest %s's, its <shmem> guest %s's: the disk is not served",
+			 disk, shmem);
+		d->has_disk = false;
 	}
 }
 
@@ -130,7 +148,7 @@ static void metadata_find(struct domain *d, xmlDoc *doc)
 
 	d->element = node ? node_text(node) : NULL;
 	if (d->element && metadata_read(&d->metadata, (const char *)d->element, &e))
-		snprintf(d->complaint, sizeof(d->complaint), "%s", e.text);
+		snprintf(d->complaint, sizeof(d->complaint), "metadata: %.400s", e.text);
 }
 
 /* ---- the whole ---------------------------------------------------------------- */
@@ -150,7 +168,7 @@ int domain_read(struct domain *d, const char *xml, const char *run_dir, struct c
 		xmlFreeDoc(doc);
 		return -EINVAL;
 	}
-	device_find(d, doc, run_dir);
+	devices_find(d, doc, run_dir);
 	port_find(d, doc);
 	metadata_find(d, doc);
 	xmlFreeDoc(doc);

@@ -2,8 +2,9 @@
 /*
  * domain.h - what a libvirt domain's XML says of tmem.
  *
- * Owns:    which of a domain's devices are ours: those on a socket NAME.sock in the
- *          daemon's run directory.  NAME is the guest.
+ * Owns:    which of a domain's devices are ours: a <shmem> on a socket NAME.sock in the
+ *          daemon's run directory, a vhost-user disk on NAME-disk.sock.  NAME is the
+ *          guest, of both.
  * How:     a pure function of text; libvirt is not asked.
  */
 #ifndef TMEM_LIBVIRT_DOMAIN_H
@@ -19,8 +20,9 @@ struct domain {
 	char uuid[HV_DOMAIN_MAX];
 	bool q35;			/* a machine of PCI Express */
 	unsigned port;			/* bus behind the root port of that alias; 0: none */
-	char guest[TMEM_NAME_MAX];	/* of its <shmem>; "": it has none */
-	xmlChar *device;		/* that <shmem> as text */
+	char guest[TMEM_NAME_MAX];	/* of its devices; "": it has none of ours */
+	xmlChar *device;		/* its <shmem> as text; NULL: it has none of ours */
+	bool has_disk;
 	xmlChar *element;		/* of its metadata, as text; NULL: it has none */
 	struct metadata metadata;
 	char complaint[sizeof(((struct config_error *)0)->text)];	/* about it; "": none */

@@ -50,21 +50,30 @@ static json_t *request_set(const struct settings *s, const char *verb, int argc,
 	return request;
 }
 
-/* Added to whatever there is no guest of yet: the daemon checks the rest. */
+/* A size that was given, if it was.  EXIT_USAGE. */
+static int size_set(json_t *request, const char *key, const char *text)
+{
+	uint64_t bytes;
+
+	if (!text)
+		return EXIT_OK;
+	if (size_parse(text, &bytes) || bytes > INT64_MAX)
+		return complain(EXIT_USAGE, "add: \"%s\" is not a size", text);
+	json_object_set_new(request, key, json_integer((json_int_t)bytes));
+	return EXIT_OK;
+}
+
+/* The daemon checks the rest. */
 static json_t *request_add(const struct settings *s, const char *verb, int argc, char *argv[])
 {
 	json_t *request = json_pack("{s:s, s:s, s:O}", "verb", verb, "name", argv[0], "values",
 				    s->values);
-	uint64_t region;
 
 	(void)argc;
-	if (s->region && (size_parse(s->region, &region) || region > INT64_MAX)) {
-		complain(EXIT_USAGE, "add: \"%s\" is not a size", s->region);
+	if (size_set(request, "region", s->region) || size_set(request, "disk_size", s->disk)) {
 		json_decref(request);
 		return NULL;
 	}
-	if (s->region)
-		json_object_set_new(request, "region", json_integer((json_int_t)region));
 	if (s->transport)
 		json_object_set_new(request, "transport", json_string(s->transport));
 	return request;

@@ -33,7 +33,7 @@ _tmemctl_command() {
 		word=${COMP_WORDS[i]}
 		case $word in
 		--socket | -o | --output | --watch | --count | --weight | --min | --max | --persistent-max | \
-			--codec | --codec-ephemeral | --codec-persistent | --transport | --region | \
+			--codec | --codec-ephemeral | --codec-persistent | --transport | --region | --disk | \
 			--connect) i=$((i + 1)) ;;
 		-*) ;;
 		*) echo "$word"; return ;;
@@ -48,7 +48,7 @@ _tmemctl_options() {
 	status | stats | explain) echo --watch --count ;;
 	set) echo --all --live --config --weight --min --max --persistent-max --codec \
 		--codec-ephemeral --codec-persistent --output --connect ;;
-	add) echo --transport --region --weight --min --max --persistent-max --codec \
+	add) echo --transport --region --disk --weight --min --max --persistent-max --codec \
 		--codec-ephemeral --codec-persistent ;;
 	remove) echo --force ;;
 	attach) echo --live --config --print-xml --connect ;;
@@ -70,7 +70,7 @@ _tmemctl() {
 	--codec*) words='lzo lz4 zstd' ;;
 	--transport) words='ivshmem vhost-user' ;;
 	--max | --persistent-max) words=none ;;
-	--watch | --count | --weight | --min | --region | --connect) ;;
+	--watch | --count | --weight | --min | --region | --disk | --connect) ;;
 	-o | --output) words=$(_tmemctl_columns "$command" "$word") ;;
 	*)
 		case $word:$command in

@@ -19,7 +19,7 @@
 enum {
 	FLAG_SOCKET = 256, FLAG_JSON, FLAG_RAW, FLAG_NOHEADINGS, FLAG_WATCH, FLAG_COUNT,
 	FLAG_DRY_RUN, FLAG_ALL, FLAG_LIVE, FLAG_CONFIG, FLAG_EPHEMERAL, FLAG_ALLOW, FLAG_DENY,
-	FLAG_CODEC, FLAG_VALUE, FLAG_TRANSPORT, FLAG_REGION, FLAG_FORCE, FLAG_PRINT_XML,
+	FLAG_CODEC, FLAG_VALUE, FLAG_TRANSPORT, FLAG_REGION, FLAG_DISK, FLAG_FORCE, FLAG_PRINT_XML,
 	FLAG_CONNECT, FLAG_READ_ONLY,
 };
 
@@ -55,6 +55,7 @@ static const struct flag {
 	{ "read-only", no_argument, FLAG_READ_ONLY, TAKES_READ_ONLY },
 	{ "transport", required_argument, FLAG_TRANSPORT, TAKES_GUEST },
 	{ "region", required_argument, FLAG_REGION, TAKES_GUEST },
+	{ "disk", required_argument, FLAG_DISK, TAKES_GUEST },
 	{ "force", no_argument, FLAG_FORCE, TAKES_FORCE },
 	{ "print-xml", no_argument, FLAG_PRINT_XML, TAKES_PRINT_XML },
 	{ "connect", required_argument, FLAG_CONNECT, TAKES_CONNECT },
@@ -91,6 +92,7 @@ static void help(void)
 	       "                               the domain's; attach, detach: now; at its start\n"
 	       "  --transport TRANSPORT, --region SIZE\n"
 	       "                               add: what its VMM speaks (ivshmem)\n"
+	       "  --disk SIZE                  add: of a disk that needs no driver of ours\n"
 	       "  --force                      remove, detach: though pages are lost\n"
 	       "  --print-xml                  attach: only show the device\n"
 	       "  --connect URI                attach, detach, set --config: of libvirt\n"
@@ -155,6 +157,9 @@ static int argument_apply(const struct flag *f, struct settings *s)
 		break;
 	case FLAG_REGION:
 		s->region = optarg;
+		break;
+	case FLAG_DISK:
+		s->disk = optarg;
 		break;
 	case FLAG_CONNECT:
 		s->connect = optarg;

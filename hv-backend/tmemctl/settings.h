@@ -23,7 +23,7 @@ enum takes {
 	TAKES_EPHEMERAL = 1 << 7,
 	TAKES_RIGHT = 1 << 8,		/* --allow, --deny */
 	TAKES_PLACE = 1 << 9,		/* --live, --config */
-	TAKES_GUEST = 1 << 10,		/* --transport, --region */
+	TAKES_GUEST = 1 << 10,		/* --transport, --region, --disk */
 	TAKES_FORCE = 1 << 11,
 	TAKES_PRINT_XML = 1 << 12,
 	TAKES_CONNECT = 1 << 13,
@@ -35,7 +35,7 @@ struct settings {
 	bool json;
 	bool dry_run, follow, all, live, config, ephemeral, allow, deny, force, print_xml;
 	bool read_only;
-	const char *transport, *region;	/* of add; NULL: not given */
+	const char *transport, *region, *disk;	/* of add; NULL: not given */
 	const char *connect;		/* libvirt's URI; NULL: its default */
 	unsigned watch;		/* seconds between two looks, 0: one look */
 	unsigned count;		/* looks, 0: no end */
