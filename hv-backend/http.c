@@ -48,12 +48,12 @@ struct visitor {
 	TAILQ_ENTRY(visitor) link;
 	int fd;
 	time_t since;			/* its start or its last answer */
-	bool ended;			/* shut down, still known to the library */
+	bool ended;			/* shut down and off the list, still the library's */
 };
 
 TAILQ_HEAD(visitors, visitor);
 
-/* count = those in visitors that have not ended */
+/* count = length of visitors */
 struct listener {
 	time_t request_s;
 	struct MHD_Daemon *daemon;	/* NULL: not used */
@@ -82,22 +82,10 @@ static time_t now_s(void)
 /* The library reads the end of the stream and closes. */
 static void visitor_end(struct listener *l, struct visitor *v)
 {
-	if (v->ended)
-		return;
 	shutdown(v->fd, SHUT_RDWR);
 	v->ended = true;
+	TAILQ_REMOVE(&l->visitors, v, link);
 	l->count--;
-}
-
-static struct visitor *visitor_first(struct listener *l)
-{
-	struct visitor *v;
-
-	TAILQ_FOREACH(v, &l->visitors, link) {
-		if (!v->ended)
-			return v;
-	}
-	return NULL;
 }
 
 static void visitor_add(struct listener *l, struct MHD_Connection *c, void **state)
@@ -112,7 +100,7 @@ static void visitor_add(struct listener *l, struct MHD_Connection *c, void **sta
 	v->fd = info->connect_fd;
 	v->since = now_s();
 	if (l->count == HTTP_CONNECTIONS)
-		visitor_end(l, visitor_first(l));
+		visitor_end(l, TAILQ_FIRST(&l->visitors));
 	TAILQ_INSERT_TAIL(&l->visitors, v, link);
 	l->count++;
 }
@@ -121,8 +109,10 @@ static void visitor_remove(struct listener *l, struct visitor *v)
 {
 	if (!v)
 		return;
-	l->count -= !v->ended;
-	TAILQ_REMOVE(&l->visitors, v, link);
+	if (!v->ended) {
+		TAILQ_REMOVE(&l->visitors, v, link);
+		l->count--;
+	}
 	free(v);
 }
 
@@ -140,7 +130,7 @@ static void visitors_look(struct listener *l)
 	time_t now = now_s();
 	struct visitor *v;
 
-	while ((v = visitor_first(l)) && now - v->since >= l->request_s)
+	while ((v = TAILQ_FIRST(&l->visitors)) && now - v->since >= l->request_s)
 		visitor_end(l, v);
 }
 
@@ -297,7 +287,7 @@ static void request_ended(void *arg, struct MHD_Connection *c, void **state,
 
 	free(*state);
 	*state = NULL;
-	if (!v || why != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+	if (!v || v->ended || why != MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		return;
 	v->since = now_s();
 	TAILQ_REMOVE(&l->visitors, v, link);

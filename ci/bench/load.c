@@ -27,7 +27,7 @@
 
 struct load {
 	struct front *front;
-	const uint8_t *contents;
+	uint8_t *contents;
 	uint8_t *swapped;	/* 1: the host has that swap page */
 	unsigned pages;		/* swap pages, and twice as many of page cache */
 	uint64_t seed;
@@ -169,5 +169,7 @@ int bench_load(int argc, char **argv)
 		pause();
 	}
 	front_destroy(l.front);
+	free(l.swapped);
+	free(l.contents);
 	return BENCH_OK;
 }

@@ -23,12 +23,6 @@ static char dir[] = "/tmp/tmem-fuzz-XXXXXX";
 static char sockets[2][64];
 static void (*before_stop)(void);
 
-void fuzz_require(int holds)
-{
-	if (!holds)
-		abort();
-}
-
 static void host_stop(void)
 {
 	if (before_stop)
