@@ -98,7 +98,7 @@ PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
             $(if $(VIRT_SRC),$(O)/tmemd-libvirt $(O)/tmemd-qemu-hook) \
             $(if $(BENCH_SRC),$(O)/tmem-bench)
 
-.PHONY: all programs tests help setup check check-fast check-units check-dashboard check-guests check-asan \
+.PHONY: all programs tests help setup check check-fast check-units check-dashboard check-guests check-crash check-asan \
         check-libvirt check-tsan fuzz fuzz-smoke lint coverage demo bench install \
         install-libvirt install-guest uninstall clean
 
@@ -213,6 +213,10 @@ check-dashboard: ## the dashboard in a real browser
 
 check-libvirt: setup programs ## domains of a real libvirtd, from define to undefine
 	@ci/check-libvirt
+
+check-crash: setup ## kill tmemd under guests of every kind; KILLS=N for how often
+	@$(MAKE) --no-print-directory O=$(O)/fault FAULT=1 programs tests
+	@ci/check-crash $(O)/fault
 
 check-asan: setup ## the suite under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory O=$(O)/asan SAN=address,undefined OPT='-O1 -g' check-units

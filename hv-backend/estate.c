@@ -15,6 +15,8 @@
 
 #include "log.h"
 
+#define REFUSED_SECONDS	2u	/* before we end with what was kept unread */
+
 int estate_lock(int fd, const char *path)
 {
 	int err;
@@ -111,6 +113,9 @@ int estate_open(struct estate *e, const char *arena_file)
 		err = arena_check(e);
 	if (!err)
 		err = keep_open(&e->keep, e->state, name);
+	/* Who starts us again counts how often: what was kept must not go for that. */
+	if (err == -EPROTO && e->handover)
+		sleep(REFUSED_SECONDS);
 	if (err)
 		estate_close(e);
 	else

@@ -38,6 +38,7 @@ if [ "$kernel" != uml ]; then
 fi
 guest_root=	# set by a test before it begins
 guest_systemd=
+tmemd_keeper=	# 1: tmemd runs under tmem-keeper, whose process $tmemd_pid is then
 work=
 tests=0
 tmemd_pid=
@@ -156,9 +157,21 @@ test_end() {
 # Each --guest is given the transport of this kernel's guests.
 tmemd_start() {
 	[ "$kernel" = uml ] || set -- "${@/#--guest/--guest-ivshmem}" --queues $((qemu_vectors - 1))
-	setsid "$build/tmemd" --run-dir "$work/run" "$@" >>"$work/tmemd.log" 2>&1 &
+	set -- "$build/tmemd" --run-dir "$work/run" "$@"
+	[ -z "$tmemd_keeper" ] || set -- "$build/tmem-keeper" -- "$@"
+	setsid "$@" >>"$work/tmemd.log" 2>&1 &
 	tmemd_pid=$!
 	await 10 tmemctl version >/dev/null 2>&1 || die "tmemd starts: $(tail -n 1 "$work/tmemd.log")"
+}
+
+# The tmemd that the keeper runs just now.
+tmemd_kept() {
+	pgrep -P "$tmemd_pid"
+}
+
+tmemd_kept_is_not() {
+	local kept
+	kept=$(tmemd_kept) && [ "$kept" != "$1" ]
 }
 
 # 0 if it ended by itself with status 0 when told to.
