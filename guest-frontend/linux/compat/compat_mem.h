@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * compat_mem.h - copying, and power management's helpers.
+ * compat_mem.h - copying.
  */
 #ifndef TMEM_COMPAT_MEM_H
 #define TMEM_COMPAT_MEM_H
 
 #include <linux/bvec.h>
 #include <linux/highmem.h>
-#include <linux/pm.h>
 
 #if !COMPAT_SINCE(5, 15)
 static inline void memcpy_from_bvec(char *to, struct bio_vec *bvec)
@@ -26,14 +25,6 @@ static inline void memcpy_to_bvec(struct bio_vec *bvec, const char *from)
 	flush_dcache_page(bvec->bv_page);
 	kunmap_atomic(to);
 }
-#endif
-
-#ifndef pm_sleep_ptr
-#ifdef CONFIG_PM_SLEEP
-#define pm_sleep_ptr(ptr)	(ptr)
-#else
-#define pm_sleep_ptr(ptr)	NULL
-#endif
 #endif
 
 #endif
