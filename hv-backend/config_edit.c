@@ -243,7 +243,18 @@ static int directory_sync(const char *path)
 	return err;
 }
 
-/* path is absolute.  Owner and mode are the old file's. */
+/*
+ * Owner and mode are the old file's.  One that is not root cannot give files away:
+ * whoever made the directory ours lets the new file be ours too.
+ */
+static int ownership_copy(int fd, const struct stat *st)
+{
+	if (fchown(fd, st->st_uid, st->st_gid) && errno != EPERM)
+		return -errno;
+	return fchmod(fd, st->st_mode & 07777) ? -errno : 0;
+}
+
+/* path is absolute. */
 static int file_replace(const char *path, const char *text, const struct stat *st)
 {
 	char beside[PATH_MAX + 8];
@@ -253,7 +264,7 @@ static int file_replace(const char *path, const char *text, const struct stat *s
 	fd = mkostemp(beside, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = fchown(fd, st->st_uid, st->st_gid) || fchmod(fd, st->st_mode & 07777) ? -errno : 0;
+	err = ownership_copy(fd, st);
 	if (!err)
 		err = write_whole(fd, text);
 	close(fd);
