@@ -348,5 +348,8 @@ int confine_calls(enum confine_mode mode)
 	if (!err)
 		err = seccomp_load(filter);
 	seccomp_release(filter);
+	/* What the library says where another filter forbids it to ask the kernel. */
+	if (err == -EOPNOTSUPP)
+		err = -ENOSYS;
 	return err ? err : allowed;
 }
