@@ -77,11 +77,30 @@ static int run(const char *script)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/*
+ * A kernel that checks its locks stops for good at the first report, or when it runs
+ * out of room: it must say at the end that it did to the end.
+ */
+static void lockdep_tell(void)
+{
+	FILE *stats = fopen("/proc/lockdep_stats", "re");
+	char line[128];
+	int on;
+
+	while (stats && fgets(line, sizeof(line), stats)) {
+		if (sscanf(line, " debug_locks: %d", &on) == 1)
+			printf("guest: locks are %s\n", on ? "checked" : "not checked any more");
+	}
+	if (stats)
+		fclose(stats);
+}
+
 static int tests_run(const char *test, const char *after)
 {
 	printf("guest: test ended with %d\n", run(test));
 	if (access(after, R_OK) == 0)
 		printf("guest: after ended with %d\n", run(after));
+	lockdep_tell();
 	return 0;
 }
 

@@ -39,6 +39,7 @@ fi
 guest_root=	# set by a test before it begins
 guest_systemd=
 tmemd_keeper=	# 1: tmemd runs under tmem-keeper, whose process $tmemd_pid is then
+guest_bare=	# 1: without a device of this test's tmemd
 work=
 tests=0
 tmemd_pid=
@@ -218,6 +219,42 @@ guest_prelude() {
 	stat() { sed -n "s/^$1 //p" /sys/kernel/tmem/stats; }
 	swap_start() { mkswap /dev/tmemswap0 >/dev/null && swapon /dev/tmemswap0; }
 	swap_stop() { swapoff /dev/tmemswap0; }
+	# try NAME COMMAND...: a check that the guest makes; guest_checks reports it.
+	try() {
+		name=$1
+		shift
+		if "$@"; then echo "try: ok $name"; else echo "try: not ok $name ($*)"; fi
+	}
+	# within SECONDS COMMAND...: until the command succeeds.
+	within() {
+		n=$(($1 * 5))
+		shift
+		until "$@"; do
+			n=$((n - 1))
+			[ $n -gt 0 ] || return 1
+			sleep 0.2
+		done
+	}
+	# lend SOCKET EPHEMERAL PERSISTENT: start lender.c, if the test built it; ask WORD
+	# ANSWER: of it, within 4 minutes; unlend: end it.
+	said() { grep -q "^lender: $1" /tmp/lender.log; }
+	lend() {
+		rm -f /tmp/orders
+		mkfifo /tmp/orders
+		/host/lender "$@" </tmp/orders >/tmp/lender.log 2>&1 &
+		lender=$!
+		exec 3>/tmp/orders
+		within 240 said full
+	}
+	ask() {
+		: >/tmp/lender.log
+		echo "$1" >&3
+		within 240 said "$2" && cat /tmp/lender.log
+	}
+	unlend() {
+		exec 3>&-
+		wait $lender
+	}
 	driver=/sys/bus/virtio/drivers/tmem
 	device() { basename /sys/bus/virtio/devices/virtio*; }
 	# Tell the test, and wait until it says go on.
@@ -310,8 +347,20 @@ guest_go() {
 
 # A kernel's complaints about its own code, with what follows them.
 guest_reports() {
+	if [[ $kernel == *-debug ]] && guest_said "$1" '^guest: test ended' &&
+		! guest_said "$1" '^guest: locks are checked'; then
+		echo "$kernel: locks were not checked to the end"
+	fi
 	tr -d '\r' <"$work/$1.log" |
 		grep -E -A 40 'BUG:|WARNING:|Oops|UBSAN|possible .* (lock|unlock)|suspicious RCU|sleeping function'
+}
+
+# One test for each `try` of a guest's script.
+guest_checks() {
+	local said
+	while read -r said; do
+		check "${said#*ok }" test "${said%% *}" = ok
+	done < <(tr -d '\r' <"$work/$1.log" | sed -n 's/^.*try: \(\(not \)\{0,1\}ok \)/\1/p')
 }
 
 guest_said() {
@@ -336,6 +385,12 @@ hog_field() {
 # The end of a guest's console, as comments, for whoever reads a failure.
 guest_tail() {
 	tr -d '\r' <"$work/$1.log" | tail -n "${2:-25}" | sed "s/^/# $1: /"
+}
+
+# Build lender.c into $work/share, for guests that run a tmemd of their own.
+lender_build() {
+	gcc -O2 -std=gnu11 -Wall -Wextra -Iprotocol -Iguest-frontend/lib -o "$work/share/lender" \
+		ci/guest/lender.c "$build/libtmemfront.a" "$build/libtmemp.a" -pthread || die "lender builds"
 }
 
 # ---- comparing -----------------------------------------------------------

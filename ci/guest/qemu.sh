@@ -31,7 +31,7 @@ qemu_vectors=3
 # What a kernel needs of memory more than User-mode Linux does, in MiB.
 qemu_overhead() {
 	case $1 in
-	*-debug) echo 160 ;;
+	*-debug) echo 80 ;;
 	5.10*) echo 64 ;;
 	6.1) echo 64 ;;
 	6.12) echo 80 ;;
@@ -71,8 +71,9 @@ qemu_prelude() {
 # those that lib.sh names.
 qemu_command() {
 	local name=$1 version=$2 memory=$3 work=$4
-	local append="console=ttyS0 panic=-1 share9p=host rootfstype=ramfs"
-	# What a debug kernel reports it does as a warning.
+	local append="console=ttyS0 panic=-1 share9p=host rootfstype=ramfs nowatchdog"
+	# A host that is busy stalls its guests: no bug of theirs, hence nowatchdog.  What a
+	# debug kernel reports it does as a warning.
 	if [[ $version == *-debug ]]; then append+=" loglevel=5"; else append+=" quiet"; fi
 	[ -z "$guest_root" ] || append+=" rootdisk=/dev/vdb"
 	[ -z "$guest_systemd" ] || append+=" systemd=1"
@@ -85,11 +86,12 @@ qemu_command() {
 		-append "$append" -serial stdio
 		-chardev "pipe,id=monitor,path=$work/$name.monitor" -mon chardev=monitor
 		-drive "file=$work/$name.disk,format=raw,if=virtio,cache=unsafe"
-		-virtfs "local,path=$work/share,mount_tag=host,security_model=none"
-		-chardev "socket,id=tmem,path=$work/run/$name.sock"
+		-virtfs "local,path=$work/share,mount_tag=host,security_model=none")
+	[ -n "$guest_bare" ] || vm+=(-chardev "socket,id=tmem,path=$work/run/$name.sock"
 		-device "ivshmem-doorbell,vectors=$qemu_vectors,chardev=tmem,id=tmem-device")
-	# A snapshot: what the guest writes goes to a file of its own, and away with it.
-	[ -z "$guest_root" ] || vm+=(-drive "file=$root_image,format=raw,if=virtio,cache=unsafe,snapshot=on")
+	# A snapshot: what the guest writes goes to a file of its own, and away with it.  The
+	# image itself is never written, so nobody need lock it.
+	[ -z "$guest_root" ] || vm+=(-drive "file=$root_image,file.locking=off,format=raw,if=virtio,cache=unsafe,snapshot=on")
 }
 
 # qemu_tell NAME COMMAND...: to a guest's monitor.
