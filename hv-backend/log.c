@@ -20,6 +20,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -65,7 +66,7 @@ static struct guest_lines limits[GUESTS_LIMITED];	/* limit_lock */
 
 void log_level_set(enum log_level level)
 {
-	__atomic_store_n(&threshold, level, __ATOMIC_RELAXED);
+	atomic_store_explicit(&threshold, level, memory_order_relaxed);
 }
 
 int log_level_parse(const char *text, enum log_level *level)
@@ -81,7 +82,7 @@ int log_level_parse(const char *text, enum log_level *level)
 
 static bool level_passes(enum log_level level)
 {
-	return level <= __atomic_load_n(&threshold, __ATOMIC_RELAXED);
+	return level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 /* JOURNAL_STREAM names the journal's socket; only if stderr is that very one. */
