@@ -74,6 +74,7 @@ TEST_SRC  := $(wildcard protocol/test/test_*.c tmem-core/test/test_*.c hv-backen
 TESTLIB_SRC := $(filter-out $(TEST_SRC),$(wildcard protocol/test/*.c tmem-core/test/*.c hv-backend/test/*.c guest-frontend/lib/test/*.c))
 CAMPAIGN_SRC := $(wildcard hv-backend/fuzz/campaign/*.c)
 FUZZ_SRC  := $(wildcard protocol/fuzz/fuzz_*.c tmem-core/fuzz/fuzz_*.c hv-backend/fuzz/fuzz_*.c)
+FUZZ_SRC  += $(if $(LIBVIRT),$(wildcard $(VIRT_DIR)/fuzz/fuzz_*.c))
 # Files beside the fuzz targets that several of them link.
 FUZZLIB_SRC := $(filter-out $(FUZZ_SRC),$(wildcard hv-backend/fuzz/*.c))
 
@@ -178,9 +179,9 @@ tests: $(O)/test/bad_libc.so
 
 # Fuzz targets are built with clang in a tree of their own: make fuzz.
 define fuzz_rule
-$(O)/fuzz/$(notdir $(basename $1)): $(call objs,$1) $(LIB_FUZZ) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
+$(O)/fuzz/$(notdir $(basename $1)): $(call objs,$1) $(if $(findstring $(VIRT_DIR)/,$1),$(HOOK_OBJ)) $(LIB_FUZZ) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO)
 	@mkdir -p $$(@D)
-	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.o,$$^) $(LIB_FUZZ) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS)
+	$$(call say,LD)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.o,$$^) $(LIB_FUZZ) $(LIB_FRONT) $(LIB_HV) $(LIB_CORE) $(LIB_PROTO) $(CORE_LIBS) $(HV_LIBS) $(if $(findstring $(VIRT_DIR)/,$1),$(HOOK_LIBS))
 endef
 $(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$f)))
 .PHONY: fuzz-programs
