@@ -122,6 +122,28 @@ static void say_lost(json_t **words, const struct tmem_client_info *info)
 		    (unsigned long long)damaged);
 }
 
+static void say_disk(json_t **words, const struct hv_disk_info *d)
+{
+	char size[SIZE_TEXT_MAX], memory[SIZE_TEXT_MAX], spilled[SIZE_TEXT_MAX];
+
+	if (!d->config.size)
+		return;
+	say(words, "Its disk of %s has %s of blocks in memory and %s in the spill file.",
+	    size_format(d->config.size, size),
+	    size_format(d->blocks_memory * TMEM_PAGE_SIZE, memory),
+	    size_format(d->blocks_spilled * TMEM_PAGE_SIZE, spilled));
+	if (d->refused)
+		say(words, "Memory did not take %llu blocks written to it, %llu came back later%s.",
+		    (unsigned long long)d->refused, (unsigned long long)d->moved_back,
+		    d->config.spill[0] ? "" : "; without a spill file such a write is an error");
+	if (d->spill_errors)
+		say(words, "The spill file %s failed %llu times: is its disk full?", d->config.spill,
+		    (unsigned long long)d->spill_errors);
+	if (d->last_failure[0])
+		say(words, "The newest of %llu failed connections of the disk: %s.",
+		    (unsigned long long)d->failures, d->last_failure);
+}
+
 json_t *explain_guest(const struct hv_guest_info *g, const struct explain_rank *rank)
 {
 	struct tmem_client_info info = { .frozen = false };
@@ -135,6 +157,7 @@ json_t *explain_guest(const struct hv_guest_info *g, const struct explain_rank *
 	say_refused(&words, "ephemeral", &info.kind[TMEM_EPHEMERAL]);
 	say_refused(&words, "persistent", &info.kind[TMEM_PERSISTENT]);
 	say_lost(&words, &info);
+	say_disk(&words, &g->disk);
 	return words;
 }
 

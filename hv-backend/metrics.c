@@ -39,6 +39,9 @@ static int guest_add(const struct hv_guest_info *g, void *arg)
 		.interrupts = g->interrupts,
 		.connections = g->connections,
 		.failures = g->failures,
+		.disk = g->disk,
+		.disk_memory = g->disk.blocks_memory * TMEM_PAGE_SIZE,
+		.disk_spilled = g->disk.blocks_spilled * TMEM_PAGE_SIZE,
 	};
 	snprintf(more->name, sizeof(more->name), "%s", g->name);
 	if (g->client)
@@ -204,6 +207,43 @@ static void guest_family(FILE *f, const struct metrics *m, const struct row *r)
 		if (value != TMEM_NO_LIMIT)
 			fprintf(f, "%s{guest=\"%s\"} %llu\n", r->name, m->guests[i].name,
 				(unsigned long long)value);
+	}
+}
+
+static const struct row disk_rows[] = {
+	{ "tmem_disk_size_bytes", "gauge", "Size of the guest's disk.", GUEST(disk.config.size) },
+	{ "tmem_disk_memory_bytes", "gauge", "Blocks of it in memory, uncompressed.",
+	  GUEST(disk_memory) },
+	{ "tmem_disk_spilled_bytes", "gauge", "Blocks of it in the spill file.",
+	  GUEST(disk_spilled) },
+	{ "tmem_disk_reads_total", "counter", "Reads asked for.", GUEST(disk.reads) },
+	{ "tmem_disk_writes_total", "counter", "Writes asked for.", GUEST(disk.writes) },
+	{ "tmem_disk_discards_total", "counter", "Discards and writes of zeroes asked for.",
+	  GUEST(disk.discards) },
+	{ "tmem_disk_errors_total", "counter", "Requests answered with an error.",
+	  GUEST(disk.errors) },
+	{ "tmem_disk_blocks_refused_total", "counter", "Blocks written that memory did not take.",
+	  GUEST(disk.refused) },
+	{ "tmem_disk_blocks_moved_back_total", "counter", "Blocks moved from the spill to memory.",
+	  GUEST(disk.moved_back) },
+	{ "tmem_disk_spill_reads_total", "counter", "Blocks read from the spill file.",
+	  GUEST(disk.spill_reads) },
+	{ "tmem_disk_spill_writes_total", "counter", "Blocks written to the spill file.",
+	  GUEST(disk.spill_writes) },
+	{ "tmem_disk_spill_errors_total", "counter", "Reads, writes and holes that failed there.",
+	  GUEST(disk.spill_errors) },
+	{ "tmem_disk_connection_failures_total", "counter", "Connections closed for cause.",
+	  GUEST(disk.failures) },
+};
+
+/* Of the guests that have one. */
+static void disk_family(FILE *f, const struct metrics *m, const struct row *r)
+{
+	family(f, r->name, r->type, r->help);
+	for (size_t i = 0; i < m->count; i++) {
+		if (m->guests[i].disk.config.size)
+			fprintf(f, "%s{guest=\"%s\"} %llu\n", r->name, m->guests[i].name,
+				(unsigned long long)member(&m->guests[i], r->offset));
 	}
 }
 
@@ -419,6 +459,8 @@ char *metrics_text(const struct metrics *m)
 	for (size_t i = 0; i < sizeof(guest_rows) / sizeof(guest_rows[0]); i++)
 		guest_family(f, m, &guest_rows[i]);
 	guest_states(f, m);
+	for (size_t i = 0; i < sizeof(disk_rows) / sizeof(disk_rows[0]); i++)
+		disk_family(f, m, &disk_rows[i]);
 	failed = ferror(f);
 	if (fclose(f) || failed) {
 		free(text);

@@ -22,6 +22,8 @@ struct metrics_guest {
 	enum hv_guest_state state;
 	uint64_t requests, bad_requests, kicks, interrupts, connections, failures;
 	struct tmem_client_info client;
+	struct hv_disk_info disk;
+	uint64_t disk_memory, disk_spilled;	/* bytes */
 };
 
 /* guests has count entries; the names are label values without '"', '\\', newline. */

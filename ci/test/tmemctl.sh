@@ -79,7 +79,7 @@ say "list as a table" expect 0 ctl list
 say "table has titles" said "NAME STATE"
 say "table has a line for each guest" test "$(wc -l <<<"$out")" -eq 4
 say "list --raw --noheadings" expect 0 ctl list --raw --noheadings -b
-say "raw line is split at blanks" grep -qE '^a listening 0 0 0 0 - 0 0 - 0 0$' <<<"$out"
+say "raw line is split at blanks" grep -qE '^a listening 0 0 0 0 - 0 0 - 0 0 - -$' <<<"$out"
 say "status" expect 0 ctl status
 say "status counts guests" said "Guests      3: 0 with a driver, 0 without, 3 not connected"
 say "status has the limit" said "may use 64M of 64M"

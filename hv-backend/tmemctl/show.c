@@ -57,6 +57,16 @@ static void cell_hits(json_t *row, const char *key, const struct table_style *st
 		snprintf(text, TABLE_CELL_MAX, "-");
 }
 
+/* Bytes of a disk, where the guest has one. */
+static void cell_disk(json_t *row, const char *key, const struct table_style *style,
+		      char text[TABLE_CELL_MAX])
+{
+	if (member(row, "disk_bytes"))
+		table_cell_bytes(row, key, style, text);
+	else
+		snprintf(text, TABLE_CELL_MAX, "-");
+}
+
 const struct table_column list_columns[] = {
 	{ "NAME", "name", table_cell_plain, false },
 	{ "STATE", "state", cell_state, false },
@@ -70,6 +80,8 @@ const struct table_column list_columns[] = {
 	{ "HIT%", "gets", cell_hits, true },
 	{ "REFUSED", "puts_refused", table_cell_plain, true },
 	{ "EVICTED", "evicted_pages", table_cell_plain, true },
+	{ "DISK", "disk_bytes", cell_disk, true },
+	{ "SPILLED", "spilled_bytes", cell_disk, true },
 	{ .title = NULL },
 };
 
@@ -116,10 +128,20 @@ int show_top(json_t *answer, const struct table_style *style)
 	return table_print(top_columns, json_object_get(answer, "guests"), style);
 }
 
+/* The host's own pool is a disk's. */
+static void cell_kind(json_t *row, const char *key, const struct table_style *style,
+		      char text[TABLE_CELL_MAX])
+{
+	if (json_is_true(json_object_get(row, "disk")))
+		snprintf(text, TABLE_CELL_MAX, "disk");
+	else
+		table_cell_plain(row, key, style, text);
+}
+
 const struct table_column pool_columns[] = {
 	{ "GUEST", "guest", table_cell_plain, false },
 	{ "POOL", "id", table_cell_plain, true },
-	{ "KIND", "kind", table_cell_plain, false },
+	{ "KIND", "kind", cell_kind, false },
 	{ "UUID", "uuid", table_cell_plain, false },
 	{ "OBJECTS", "objects", table_cell_plain, true },
 	{ "PAGES", "pages", table_cell_plain, true },
@@ -230,6 +252,10 @@ int show_stats(json_t *answer, const struct table_style *style)
 			putchar('\n');
 		if (!err)
 			err = members_print(guest, json_object_get(guest, "quota"), style);
+		if (!err && json_is_object(json_object_get(guest, "disk"))) {
+			fputs("\nDISK\n", stdout);
+			err = members_print(json_object_get(guest, "disk"), NULL, style);
+		}
 		putchar('\n');
 		if (!err)
 			err = counters_print(guest, style);
