@@ -11,7 +11,8 @@
 #           guest's /host) for results and for saying "I am there" and "go on".
 #           With guest_root=NAME (build-root's) a guest runs its script in that
 #           Debian root file system instead, and with guest_systemd=1 under its
-#           systemd; the initramfs is at /initramfs then.
+#           systemd; the initramfs is at /initramfs then.  With guest_disk=1 it has
+#           the disk that tmemd serves its name (docs/disk.md), found by its serial.
 # Must not: end a process it did not start; wait for anything without a bound.
 #
 #   KERNEL=VERSION  Debian's kernel of that version, or one that build-kernel makes, in
@@ -40,6 +41,7 @@ guest_root=	# set by a test before it begins
 guest_systemd=
 tmemd_keeper=	# 1: tmemd runs under tmem-keeper, whose process $tmemd_pid is then
 guest_bare=	# 1: without a device of this test's tmemd
+guest_disk=	# the guest has its disk in host memory too
 work=
 tests=0
 tmemd_pid=
@@ -302,6 +304,7 @@ vm_command() {
 			initrd="$work/$name.gz" quiet "con0=null,fd:1" con=null ssl=null
 			share="$work/share" ubd0="$work/$name.disk"
 			virtio_uml.device="$work/run/$name.sock:45")
+		[ -z "$guest_disk" ] || vm+=(virtio_uml.device="$work/run/$name-disk.sock:2")
 		[ -z "$guest_root" ] || vm+=(rootdisk=/dev/ubdb ubd1="$work/$name.cow,$root_image")
 	else
 		qemu_command "$name" "$kernel" "${memory%M}" "$work"

@@ -92,6 +92,12 @@ qemu_command() {
 	# A snapshot: what the guest writes goes to a file of its own, and away with it.  The
 	# image itself is never written, so nobody need lock it.
 	[ -z "$guest_root" ] || vm+=(-drive "file=$root_image,file.locking=off,format=raw,if=virtio,cache=unsafe,snapshot=on")
+	# Behind the drives, whose names tests know.
+	[ -z "$guest_disk" ] || vm+=(
+		-object "memory-backend-memfd,id=memory,size=$((memory + $(qemu_overhead "$version")))M,share=on"
+		-machine memory-backend=memory
+		-chardev "socket,id=disk,path=$work/run/$name-disk.sock,reconnect=1"
+		-device vhost-user-blk-pci,chardev=disk,addr=0x10)
 }
 
 # qemu_tell NAME COMMAND...: to a guest's monitor.

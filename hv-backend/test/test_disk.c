@@ -343,6 +343,7 @@ static void test_over_memory_and_spill(void **state)
 	conf_write(little, false, true);
 	start();
 	f = disk_open(4);
+	noise(&f->queue[0], 1000);
 	lots(f, ROUNDS);
 	read_all(&f->queue[0]);
 	assert_true(number("spilled_bytes") > 0);
@@ -467,6 +468,7 @@ static void test_ended_and_started_again(void **state)
 	conf_write(little, true, true);
 	start();
 	f = disk_open(2);
+	noise(&f->queue[0], 1000);
 	for (unsigned i = 0; i < 3; i++) {
 		lots(f, ROUNDS / 4);
 		assert_int_equal(daemon_end(&host.daemon), 0);
