@@ -15,6 +15,7 @@
 # shellcheck disable=SC2154 # lib.sh's and qemu.sh's
 
 libvirtd_pid=
+domain_shared=	# not empty: the next domain's memory is shared with the host
 sock=/run/tmemd/control.sock
 
 # libvirt_enter ARGUMENT...: run this script again within namespaces, once.
@@ -88,6 +89,7 @@ domain_xml() {
 	  <name>$name</name>
 	  <uuid>$uuid</uuid>
 	  <metadata>$metadata</metadata>
+	  ${domain_shared:+<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>}
 	  <memory unit='MiB'>$((64 + $(qemu_overhead "$kernel")))</memory>
 	  <vcpu current='1'>2</vcpu>
 	  <os>
