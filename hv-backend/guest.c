@@ -120,6 +120,15 @@ static int vmm_watch(struct guest *g, const struct peer *p)
 	return loop_add(g->env.loop, p->pidfd, EPOLLIN, on_vmm_exit, g, &g->watching);
 }
 
+/* A VMM that exited while nobody was there to hear it. */
+static void vmm_gone(struct guest *g, pid_t pid)
+{
+	if (holds_persistent(g))
+		log_guest(LOG_LEVEL_INFO, g->name, "VMM process %d exited, pages dropped", (int)pid);
+	guest_disconnect(g);
+	vmm_forget(g);
+}
+
 /* The VMM that a predecessor knew: its pages stay for as long as it lives. */
 static int vmm_resume(struct guest *g)
 {
@@ -129,13 +138,13 @@ static int vmm_resume(struct guest *g)
 	p.pidfd = handover_take(g->env.handover, g->kept->vmm.pidfd);
 	if (p.pidfd < 0)
 		p.pidfd = keep_vmm_find(g->env.keep, &g->kept->vmm);
+	/* Nobody knows whether it lives: then its connection is what says so. */
+	if (p.pidfd < 0 && g->conn && !g->kept->vmm.pidfd)
+		return 0;
 	if (p.pidfd < 0 || peer_has_exited(p.pidfd)) {
 		if (p.pidfd >= 0)
 			close(p.pidfd);
-		if (holds_persistent(g))
-			log_guest(LOG_LEVEL_INFO, g->name, "VMM process %d exited, pages dropped",
-				  (int)p.pid);
-		vmm_forget(g);
+		vmm_gone(g, p.pid);
 		return 0;
 	}
 	g->vmm = p.pid;

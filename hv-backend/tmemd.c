@@ -11,6 +11,8 @@
  * Must not: end, once running, for anything but SIGTERM, SIGINT or the loop
  *          itself failing.
  *
+ * SIGTERM leaves guests to the next process where something outlives this one
+ * (estate.h); SIGINT says to those that a keeper could hand on that there is none.
  * SIGHUP reads the configuration again and applies log-level, the guests' quotas
  * and the memory policy's marks.  All else needs a restart.
  *
@@ -61,6 +63,7 @@ struct daemon {
 	int run_dir_fd;
 	bool run_dir_made;
 	struct estate estate;
+	bool for_good;			/* no other process follows: guests are told */
 	int signal_fd;
 	gid_t control_group, guest_group;	/* of their sockets, as control.h and hv.h have it */
 	int landlock;				/* the version in force, 0: none */
@@ -280,6 +283,7 @@ static void signal_ready(void *arg, uint32_t events)
 		configuration_reread(d);
 		return;
 	}
+	d->for_good = info.ssi_signo == SIGINT;
 	log_info("ending on %s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
 	loop_stop(d->loop);
 }
@@ -465,7 +469,7 @@ static int hv_start(struct daemon *d)
 
 static void hv_stop(struct daemon *d)
 {
-	if (d->estate.outlives)
+	if (d->estate.outlives && !(d->for_good && d->estate.handover))
 		hv_leave(d->hv);
 	else
 		hv_destroy(d->hv);

@@ -177,6 +177,18 @@ tmemd_kept_is_not() {
 	kept=$(tmemd_kept) && [ "$kept" != "$1" ]
 }
 
+# tmemd_kill TIMES: kill it, some tenths of a second after it was started, so often.
+# 0 if another took over each time; $died is how often it died.
+tmemd_kill() {
+	local kept
+	for ((died = 0; died < $1; died++)); do
+		kept=$(tmemd_kept) || return
+		sleep "0.$((RANDOM % 4))$((RANDOM % 10))"
+		kill -KILL "$kept" || return
+		await 20 tmemd_kept_is_not "$kept" || return
+	done
+}
+
 # 0 if it ended by itself with status 0 when told to.
 tmemd_stop() {
 	local pid=$tmemd_pid

@@ -11,8 +11,8 @@
  *          the next is started.
  *
  *            [running] -- daemon ends --> [waiting] -- pause over --> [running]
- *                ^    '-- SIGTERM, SIGINT: passed on; the daemon ends, and so
- *                         do we, with its status; all that is stored goes
+ *                ^    '-- SIGTERM, SIGINT: the daemon gets SIGINT, which says that
+ *                         no other follows; it ends, and so do we, with its status
  *
  *          A daemon that had come as far as READY is started again at once; one
  *          that had not, after a pause that doubles.  If the very first ends
@@ -304,8 +304,10 @@ static void signal_take(struct keeper *k)
 		children_reap(k);
 		return;
 	}
-	if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+	if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
 		k->ending = true;
+		info.ssi_signo = SIGINT;
+	}
 	if (k->daemon)
 		kill(k->daemon, (int)info.ssi_signo);
 }

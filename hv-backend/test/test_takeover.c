@@ -176,6 +176,52 @@ static void test_event(void **state)
 	front_destroy(f);
 }
 
+/* Ended for good: guests hear of it, and nothing stays for a next one. */
+static void test_ended_for_good(void **state)
+{
+	struct front *a = guest_open("a", false, 2), *b = guest_open("b", true, 4);
+
+	(void)state;
+	put_one(a, 1, 1);
+	put_one(b, 1, 1);
+	kill(host.daemon.pid, SIGTERM);
+	assert_true(front_closed(a, 10000));
+	for (unsigned ms = 0; ms < 10000 && !front_ivshmem_host(b)->state; ms++)
+		usleep(1000);
+	assert_int_equal(le32toh(front_ivshmem_host(b)->state), TMEMP_IVSHMEM_GONE);
+	assert_int_equal(daemon_end(&host.daemon), 0);
+	front_destroy(a);
+	front_destroy(b);
+}
+
+/* A VMM that exits while nobody is there leaves nothing, not even a connection. */
+static void test_vmm_exits_meanwhile(void **state)
+{
+	int up[2], down[2];
+	char byte = 0;
+	pid_t pid, vmm;
+
+	(void)state;
+	assert_int_equal(pipe(up) | pipe(down), 0);
+	vmm = fork();
+	if (!vmm) {
+		close(down[1]);
+		put_one(guest_open("a", false, 1), 1, 1);
+		_exit(write(up[1], &byte, 1) != 1 || read(down[0], &byte, 1) != 0);
+	}
+	close(down[0]);
+	assert_int_equal(read(up[0], &byte, 1), 1);
+	pid = daemon_kept(&host.daemon);
+	kill(pid, SIGSTOP);
+	close(down[1]);
+	assert_int_equal(waitpid(vmm, NULL, 0), vmm);
+	kill_by(SIGKILL, 2);
+	assert_int_equal(hosting_said(&host, "a", "exited, pages dropped"), 1);
+	assert_int_equal(hosting_number(&host, "a", "logical_bytes"), 0);
+	close(up[0]);
+	close(up[1]);
+}
+
 /* A connection that ends while nobody is there, and one that begins. */
 static void test_meanwhile(void **state)
 {
@@ -202,6 +248,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_vhost_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ivshmem, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ended, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ended_for_good, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vmm_exits_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_event, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
 	};
