@@ -46,7 +46,7 @@ static const struct {
 	[LOG_LEVEL_DEBUG] = { "debug", "<7>", "debug: " },
 };
 
-static enum log_level threshold = LOG_LEVEL_INFO;
+static _Atomic enum log_level threshold = LOG_LEVEL_INFO;
 static bool to_journal;
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 

@@ -95,9 +95,9 @@ qemu_command() {
 	# Behind the drives, whose names tests know.
 	[ -z "$guest_disk" ] || vm+=(
 		-object "memory-backend-memfd,id=memory,size=$((memory + $(qemu_overhead "$version")))M,share=on"
-		-machine memory-backend=memory
+		-machine "memory-backend=memory"
 		-chardev "socket,id=disk,path=$work/run/$name-disk.sock,reconnect=1"
-		-device vhost-user-blk-pci,chardev=disk,addr=0x10)
+		-device "vhost-user-blk-pci,chardev=disk,addr=0x10")
 }
 
 # qemu_tell NAME COMMAND...: to a guest's monitor.

@@ -119,6 +119,28 @@ static int piece_send(const struct host *h, int socket, const uint8_t **in, cons
 	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
 }
 
+static uint64_t life(void *arg)
+{
+	(void)arg;
+	return 1;
+}
+
+static void resumed(void *arg, bool fresh, uint64_t stamp)
+{
+	(void)arg;
+	(void)fresh;
+	(void)stamp;
+}
+
+/* All that a device may have. */
+static const struct vhost_device device = {
+	.features = 1u << 9,
+	.config = "configuration",
+	.config_size = 13,
+	.life = life,
+	.resumed = resumed,
+};
+
 static void converse(struct host *h, const uint8_t *data, size_t size)
 {
 	const uint8_t *end = data + size;
@@ -128,7 +150,7 @@ static void converse(struct host *h, const uint8_t *data, size_t size)
 	int pair[2];
 
 	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-	require(vhost_backend_create(&v, &h->set, &vhost_device_ring, pair[1]) == 0);
+	require(vhost_backend_create(&v, &h->set, &device, pair[1]) == 0);
 	while (piece_send(h, pair[0], &data, end)) {
 		if (vhost_backend_input(v, &why)) {
 			require(why && *why);

@@ -355,6 +355,70 @@ static void test_over_memory_and_spill(void **state)
 	front_destroy(f);
 }
 
+/* Writers of different sectors of the same blocks, the mover among them. */
+#define WRITERS	4u
+#define SHARED	6u		/* blocks they share */
+
+struct writer {
+	pthread_t thread;
+	struct front_queue *queue;
+	unsigned index;
+	uint8_t sector[SHARED][SECTOR];	/* what its sector of each block holds */
+	int error;
+};
+
+static void *writer_main(void *arg)
+{
+	struct writer *w = arg;
+	uint64_t state = w->index + 1;
+	uint8_t back[SECTOR];
+
+	for (unsigned i = 0; i < 4000 / HOSTING_SLOW && !w->error; i++) {
+		unsigned block, at;
+
+		state = state * 6364136223846793005ull + 1442695040888963407ull;
+		block = (unsigned)(state >> 33) % SHARED;
+		at = block * 8 + w->index;
+		for (unsigned k = 0; k < SECTOR; k++) {
+			state = state * 6364136223846793005ull + 1442695040888963407ull;
+			w->sector[block][k] = (uint8_t)(state >> 40);
+		}
+		if (request(w->queue, VIRTIO_BLK_T_OUT, at, w->sector[block], SECTOR, 0) ||
+		    request(w->queue, VIRTIO_BLK_T_IN, at, back, SECTOR, 0) ||
+		    memcmp(back, w->sector[block], SECTOR))
+			w->error = 1;
+	}
+	return NULL;
+}
+
+static void test_neighbours_in_a_block(void **state)
+{
+	static struct writer writer[WRITERS];
+	struct front *f;
+
+	(void)state;
+	memset(writer, 0, sizeof(writer));
+	conf_write("persistent-max = 16K\n", false, true);
+	start();
+	f = disk_open(WRITERS);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		writer[i].index = i;
+		writer[i].queue = &f->queue[i];
+		assert_int_equal(pthread_create(&writer[i].thread, NULL, writer_main, &writer[i]), 0);
+	}
+	for (unsigned i = 0; i < WRITERS; i++) {
+		pthread_join(writer[i].thread, NULL);
+		assert_int_equal(writer[i].error, 0);
+	}
+	for (unsigned i = 0; i < WRITERS; i++) {
+		for (unsigned block = 0; block < SHARED; block++)
+			memcpy(shadow + block * 4096 + i * SECTOR, writer[i].sector[block], SECTOR);
+	}
+	assert_true(number("blocks_refused") > 0);
+	read_all(&f->queue[0]);
+	front_destroy(f);
+}
+
 static void test_comes_back_when_there_is_room(void **state)
 {
 	struct front *f;
@@ -632,6 +696,7 @@ int main(void)
 		TEST(test_dropped_blocks_cost_nothing),
 		TEST(test_bad_requests),
 		TEST(test_over_memory_and_spill),
+		TEST(test_neighbours_in_a_block),
 		TEST(test_comes_back_when_there_is_room),
 		TEST(test_no_spill_is_an_error),
 		TEST(test_full_spill),
