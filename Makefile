@@ -42,7 +42,8 @@ BASE := -std=gnu11 -fno-strict-aliasing -fstack-protector-strong -pthread \
         $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-D_FORTIFY_SOURCE=2) \
         $(if $(COVERAGE),--coverage) $(if $(FAULT),-DTMEM_FAULT_POINTS)
 ALL_CFLAGS  = $(OPT) $(BASE) $(WARN) -D_GNU_SOURCE -DTMEM_VERSION='"$(VERSION)"' $(CFLAGS)
-ALL_LDFLAGS = $(BASE) $(LDFLAGS)
+# All symbols are looked up at the start: later may be when there is no memory for it.
+ALL_LDFLAGS = $(BASE) -Wl,-z,relro,-z,now $(LDFLAGS)
 
 # Who may include whom.
 INC_protocol       :=

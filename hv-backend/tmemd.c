@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -94,6 +95,20 @@ static int descriptors_start(struct daemon *d)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+	return 0;
+}
+
+/*
+ * A host or a cgroup that is short drops a program's code first; reading it again
+ * takes memory, and above memory.high seconds for each page, just when we are to
+ * give memory back.  So what is mapped now, code and data, stays.  The arena has an
+ * option of its own.
+ */
+static int code_start(struct daemon *d)
+{
+	(void)d;
+	if (mlockall(MCL_CURRENT))
+		log_info("the daemon's own code can be dropped from memory: %s", strerror(errno));
 	return 0;
 }
 
@@ -634,6 +649,7 @@ static const struct stage {
 	void (*stop)(struct daemon *d);		/* NULL: nothing to undo */
 } stages[] = {
 	{ "descriptors", descriptors_start, NULL },
+	{ "code", code_start, NULL },
 	{ "run directory", run_dir_start, run_dir_stop },
 	{ "arena", estate_start, estate_stop },
 	{ "core", core_start, core_stop },
