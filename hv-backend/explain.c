@@ -267,7 +267,9 @@ json_t *explain_verdict(const struct pressure_status *s, struct hv *hv)
 	char text[96];
 
 	hv_guest_each(hv, standing_add, &t);
-	more = guests_verdict(&t, s->decision.target, text, sizeof(text));
+	/* Under a shortage the arena is as full as it may be: that is said already. */
+	more = guests_verdict(&t, level == GOOD ? s->decision.target : UINT64_MAX, text,
+			      sizeof(text));
 	return json_pack("{s:s, s:o}", "level", levels[more > level ? more : level], "text",
 			 json_sprintf("%s; %s.", host_verdicts[reason].text, text));
 }

@@ -5,10 +5,12 @@
 // How:     the two guests of the first part are at work; for the comparison of numbers
 //          they have fallen silent, so that both sides count the same.
 import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { kill } from 'node:process';
 
-const { CHROMIUM, PAGE, TMEMCTL, SOCKET, SHOTS, GUEST_PIDS, MODULES, PROFILE } = process.env;
+const { CHROMIUM, PAGE, TMEMCTL, SOCKET, SHOTS, GUEST_PIDS, MODULES, PROFILE, TMEMD_PID, CONFIG } =
+	process.env;
 const { chromium } = createRequire(`${MODULES}/`)('playwright-core');
 const WAIT = 30000;
 
@@ -163,11 +165,13 @@ await page.locator('[data-key="quota bob"]').focus();
 await page.keyboard.press('Enter');
 await dialog.locator('[name="max"]').fill('48M');
 await dialog.locator('[name="codec-ephemeral"]').selectOption('zstd');
+await dialog.locator('[name="config"]').check();
 await page.screenshot({ path: `${SHOTS}/quota.png` });
 await dialog.locator('.go').click();
 await dialog.waitFor({ state: 'detached' });
 const bob = tmemctl('stats', 'bob').guests[0];
 is('a quota edit reaches the daemon', bob.quota.max === 48 << 20, JSON.stringify(bob.quota));
+is('and the configuration file', /max = 48M/.test(readFileSync(CONFIG, 'utf8')));
 is('and a codec', bob.quota.codec_ephemeral === 'zstd');
 is('the page shows it', (await cells('#guests tr[data-guest="bob"]')).includes(48 << 20));
 const changes = tmemctl('events').events.filter((e) => e.kind === 'change');
@@ -200,6 +204,24 @@ await page.waitForFunction(() => /given back: /.test(document.querySelector('dia
 is('the second press gives it back', tmemctl('status').host.frames_returned > host.frames_returned);
 await page.keyboard.press('Escape');
 await dialog.waitFor({ state: 'detached' });
+
+// ---- the host runs short: marks above all there is
+
+const calm = readFileSync(CONFIG, 'utf8');
+writeFileSync(CONFIG, calm.replace('[tmemd]\n', '[tmemd]\nmemory-low = 1T\nmemory-high = 2T\n'));
+kill(Number(TMEMD_PID), 'SIGHUP');
+const told = await page.waitForFunction(() => {
+	const verdict = document.querySelector('#verdict');
+	return verdict.dataset.level !== 'good' && /short of memory/.test(verdict.textContent) &&
+		[...document.querySelectorAll('#events .kind')].some((k) => k.textContent === 'reclaim');
+}).then(() => true, () => false);
+is('the verdict and the events say what the host does', told, await page.textContent('#verdict h1'));
+await page.waitForTimeout(4500);
+is('its evictions are in the chart of its stalls',
+	(await table_of('pressure')).rows.some((row) => Number(row[2]) > 0));
+await page.screenshot({ path: `${SHOTS}/short.png`, fullPage: true });
+writeFileSync(CONFIG, calm);
+kill(Number(TMEMD_PID), 'SIGHUP');
 
 // ---- the other span, one guest alone
 

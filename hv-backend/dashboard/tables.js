@@ -42,8 +42,8 @@ export function figures_update() {
 // ---- guests
 
 const states = {
-	ready: 'at work', connected: 'no driver', listening: 'no driver: not connected',
-	departed: 'no driver: connection lost',
+	ready: 'at work', connected: 'no driver', listening: 'no driver, no VMM',
+	departed: 'no driver, VMM left',
 };
 
 function state(g) {
