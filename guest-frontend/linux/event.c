@@ -8,7 +8,8 @@
  *           armed, and every swapped page would raise one.
  *           Drained, the module offers nothing more to that host until it says
  *           that limits changed; then it goes on as before, as it does with
- *           another host (another epoch), which asked for nothing.
+ *           another host and with one that was detached and came back: neither
+ *           asked for anything.
  * Must not: run where memory is reclaimed without a worker of its own: a write to
  *           the sector that is on its way waits for it.
  */
@@ -29,7 +30,7 @@ static struct {
 	struct tmem_slot *parked;	/* NULL: none */
 	u32 drain_result;		/* TMEMP_DRAIN_* */
 	u64 drain_left;			/* pages */
-	u64 epoch;			/* whose drain that was; 0: none */
+	unsigned long host;		/* whose drain that was; 0: none */
 } event;
 static DECLARE_DELAYED_WORK(event_look, event_work);
 
@@ -37,7 +38,7 @@ static void event_drain(void)
 {
 	int err;
 
-	event.epoch = tmem_host_epoch();
+	event.host = tmem_host_number();
 	err = tmem_swap_drain();
 	event.drain_result = err ? TMEMP_DRAIN_NO_ROOM : TMEMP_DRAIN_DONE;
 	event.drain_left = err ? tmem_swap_held() : 0;
@@ -51,13 +52,13 @@ static void event_resume(void)
 {
 	event.drain_result = TMEMP_DRAIN_NONE;
 	event.drain_left = 0;
-	event.epoch = 0;
+	event.host = 0;
 	tmem_swap_resume();
 }
 
 static bool event_host_is_another(void)
 {
-	return event.epoch && tmem_host_ready() && tmem_host_epoch() != event.epoch;
+	return event.host && tmem_host_ready() && tmem_host_number() != event.host;
 }
 
 static void event_work(struct work_struct *work)

@@ -39,10 +39,12 @@ static int __init tmem_init(void)
 	err = tmem_queues_create(&queues);
 	if (err)
 		return err;
-	tmem_host_init(queues);
-	err = tmem_stats_init();
+	err = tmem_host_init(queues);
 	if (err)
 		goto err_queues;
+	err = tmem_stats_init();
+	if (err)
+		goto err_session;
 	err = tmem_virtio_init();
 	if (err)
 		goto err_stats;
@@ -71,6 +73,8 @@ err_virtio:
 	tmem_virtio_exit();
 err_stats:
 	tmem_stats_exit();
+err_session:
+	tmem_host_exit();
 err_queues:
 	tmem_queues_destroy();
 	return err;
@@ -85,6 +89,7 @@ static void __exit tmem_exit(void)
 	tmem_ivshmem_exit();
 	tmem_virtio_exit();
 	tmem_stats_exit();
+	tmem_host_exit();
 	tmem_queues_destroy();
 }
 

@@ -9,13 +9,24 @@
  *           are in use up to the number the first transport brought; a later one
  *           must bring as many, because a key must not change its queue while
  *           the module lives.
+ *           A host may come back on the connection it had and know nothing of
+ *           the session, or no more: it answers NEED_HELLO or STALE_EPOCH and has
+ *           done nothing.  Then HELLO is said again.  If the answer is
+ *           the epoch that it was, it has the pages, and gets are made again; with
+ *           another epoch they are lost, each an error for who reads it.  Once in
+ *           RENEW_SECONDS at most, so that a host that answers so for ever is no
+ *           loop.
  * Must not: know block devices or sectors; wait without a bound.
  *
- * Locks:    session_lock (attach, detach, forget; sleeps) before a queue's lock.
+ * Locks:    session_lock (attach, detach, renew, forget; sleeps) before a queue's lock.
  */
+#include <linux/bitops.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/random.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "compat.h"
 #include "request.h"
@@ -26,13 +37,27 @@
 			 (1u << TMEMP_OP_POOL_DESTROY) | (1u << TMEMP_OP_PUT) | \
 			 (1u << TMEMP_OP_GET) | (1u << TMEMP_OP_FLUSH_PAGE))
 
-static DEFINE_MUTEX(session_lock);
+#define RENEW_SECONDS	10u
+#define RENEWING	0	/* host.flags: host.renew is queued or runs */
 
-/* Written under session_lock; ready is read without it. */
+static void renew_work(struct work_struct *work);
+
+static DEFINE_MUTEX(session_lock);
+static DECLARE_DELAYED_WORK(renew, renew_work);
+static DECLARE_WAIT_QUEUE_HEAD(renewed);
+
+/*
+ * Written under session_lock, but for flags; number, epoch, ready and renewed_ns are
+ * read without it.
+ *
+ *   ready  =>  transport, and the host answered HELLO with epoch
+ */
 static struct {
+	struct workqueue_struct *worker;
 	struct tmem_transport *transport;
 	unsigned int queues_most;	/* constant once initialised */
 	unsigned int queues;		/* set by the first attach, then constant */
+	unsigned long number;		/* tmem_host_number() */
 	u64 nonce;			/* constant once initialised */
 	u64 epoch;			/* 0: no HELLO was answered yet */
 	bool ready;			/* the swap pool exists */
@@ -41,14 +66,24 @@ static struct {
 		bool shared;
 		u8 uuid[16];
 	} pools[TMEM_POOL_COUNT];
+	u64 renewed_ns;			/* ktime */
+	unsigned long flags;		/* RENEWING */
 } host;
 
-void tmem_host_init(unsigned int queues)
+int tmem_host_init(unsigned int queues)
 {
 	host.queues_most = queues;
 	do {
 		host.nonce = get_random_u64();
 	} while (!host.nonce);
+	host.worker = alloc_workqueue("tmem-session", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
+	return host.worker ? 0 : -ENOMEM;
+}
+
+void tmem_host_exit(void)
+{
+	cancel_delayed_work_sync(&renew);
+	destroy_workqueue(host.worker);
 }
 
 bool tmem_host_ready(void)
@@ -56,9 +91,9 @@ bool tmem_host_ready(void)
 	return READ_ONCE(host.ready);
 }
 
-u64 tmem_host_epoch(void)
+unsigned long tmem_host_number(void)
 {
-	return READ_ONCE(host.epoch);
+	return READ_ONCE(host.number);
 }
 
 unsigned int tmem_host_queues(void)
@@ -96,6 +131,8 @@ static struct tmemp_request *request_start(struct tmem_slot *slot, enum tmemp_op
 
 struct tmem_slot *tmem_request_begin(const struct tmem_key *key, enum tmem_patience patience)
 {
+	if (patience == TMEM_WAIT && test_bit(RENEWING, &host.flags))
+		wait_event(renewed, !test_bit(RENEWING, &host.flags));
 	if (!tmem_host_ready())
 		return NULL;
 	return tmem_slot_acquire(tmem_queue_at(tmemp_queue_of(key->pool, key->oid, host.queues)),
@@ -159,6 +196,25 @@ int tmem_flush_post(struct tmem_slot *slot, const struct tmem_key *key,
 	return page_submit(slot, TMEM_SLOT_POSTED, lost);
 }
 
+/*
+ * If the answer shows that the host does not know the session, renew it.  True: that is
+ * being done, or was since the request was made.
+ */
+static bool session_renew(const struct tmem_slot *slot, u32 status)
+{
+	u64 renewed_ns = READ_ONCE(host.renewed_ns);
+
+	if (status != TMEMP_NEED_HELLO && status != TMEMP_STALE_EPOCH)
+		return false;
+	if (test_bit(RENEWING, &host.flags) || slot->submitted_ns < renewed_ns)
+		return true;
+	if (renewed_ns && ktime_get_ns() - renewed_ns < RENEW_SECONDS * NSEC_PER_SEC)
+		return false;
+	if (!test_and_set_bit(RENEWING, &host.flags))
+		mod_delayed_work(host.worker, &renew, 0);
+	return true;
+}
+
 /* Refusals promise that nothing is readable under the key; nothing else does. */
 enum tmem_put_result tmem_put_result(const struct tmem_slot *slot)
 {
@@ -168,6 +224,7 @@ enum tmem_put_result tmem_put_result(const struct tmem_slot *slot)
 		return TMEM_PUT_TAKEN;
 	if (status >= TMEMP_REFUSED_QUOTA && status <= TMEMP_REFUSED_NOMEM)
 		return TMEM_PUT_REFUSED;
+	session_renew(slot, status);
 	return TMEM_PUT_DOUBTFUL;
 }
 
@@ -177,6 +234,8 @@ enum tmem_get_result tmem_get_result(const struct tmem_slot *slot, u64 tag)
 
 	if (status == TMEMP_MISS)
 		return TMEM_GET_MISS;
+	if (session_renew(slot, status))
+		return TMEM_GET_AGAIN;
 	if (status != TMEMP_OK || slot->written < sizeof(slot->answer) + TMEMP_PAGE_SIZE)
 		return TMEM_GET_FAILED;
 	return le64_to_cpu(slot->answer.tag) == tag ? TMEM_GET_PAGE : TMEM_GET_MISS;
@@ -273,8 +332,10 @@ static int host_hello(void)
 	    le32_to_cpu(answer.hello.page_size) != TMEMP_PAGE_SIZE || !epoch ||
 	    (le64_to_cpu(answer.hello.ops) & OPS_NEEDED) != OPS_NEEDED)
 		return -EPROTO;
-	if (host.epoch && host.epoch != epoch)
+	if (host.epoch && host.epoch != epoch) {
 		pr_warn("tmem: this host does not have the pages of the one before\n");
+		WRITE_ONCE(host.number, host.number + 1);
+	}
 	WRITE_ONCE(host.epoch, epoch);
 	return 0;
 }
@@ -343,6 +404,40 @@ void tmem_pool_close(enum tmem_pool pool)
 	mutex_unlock(&session_lock);
 }
 
+/* HELLO, then the pools: the transport's queues are running. */
+static int session_open_locked(void)
+{
+	int err = host_hello();
+
+	if (!err)
+		err = pool_call(TMEMP_OP_POOL_CREATE, TMEM_POOL_SWAP, TMEMP_POOL_PERSISTENT, NULL);
+	if (err)
+		return err;
+	cache_pools_create();
+	WRITE_ONCE(host.ready, true);
+	return 0;
+}
+
+static void renew_work(struct work_struct *work)
+{
+	int err = 0;
+
+	mutex_lock(&session_lock);
+	if (host.transport) {
+		pr_warn("tmem: the host does not know this session any more: saying HELLO again\n");
+		WRITE_ONCE(host.ready, false);
+		err = session_open_locked();
+		if (err)
+			pr_warn("tmem: the session could not be renewed: error %d\n", err);
+	}
+	WRITE_ONCE(host.renewed_ns, ktime_get_ns());
+	clear_bit(RENEWING, &host.flags);
+	if (err)
+		queue_delayed_work(host.worker, &renew, RENEW_SECONDS * HZ);
+	mutex_unlock(&session_lock);
+	wake_up_all(&renewed);
+}
+
 static void host_stop_locked(void)
 {
 	struct tmem_transport *t = host.transport;
@@ -356,8 +451,6 @@ static void host_stop_locked(void)
 
 static int host_start_locked(struct tmem_transport *t)
 {
-	int err;
-
 	t->queues = min(t->queues, host.queues_most);
 	if (t->queues < host.queues) {
 		pr_err("tmem: %s has %u queues, %u are in use\n", t->name, t->queues, host.queues);
@@ -366,12 +459,7 @@ static int host_start_locked(struct tmem_transport *t)
 	WRITE_ONCE(host.queues, host.queues ? host.queues : t->queues);
 	host.transport = t;
 	tmem_queues_start(t);
-	err = host_hello();
-	if (!err)
-		err = pool_call(TMEMP_OP_POOL_CREATE, TMEM_POOL_SWAP, TMEMP_POOL_PERSISTENT, NULL);
-	if (!err)
-		cache_pools_create();
-	return err;
+	return session_open_locked();
 }
 
 int tmem_host_attach(struct tmem_transport *t)
@@ -385,7 +473,7 @@ int tmem_host_attach(struct tmem_transport *t)
 	}
 	err = host_start_locked(t);
 	if (!err) {
-		WRITE_ONCE(host.ready, true);
+		WRITE_ONCE(host.number, host.number + 1);
 		pr_info("tmem: host attached by %s, %u queues\n", t->name, host.queues);
 	} else if (host.transport) {
 		host_stop_locked();

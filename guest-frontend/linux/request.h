@@ -7,7 +7,7 @@
 
 #include "slot.h"
 
-/* The module's pools; a pool's number is its place in POOL_CREATE. */
+/* The module's pools, by their number on the wire. */
 enum tmem_pool {
 	TMEM_POOL_SWAP,		/* persistent: the swap device's */
 	TMEM_POOL_CACHE,	/* ephemeral: the first of those for file systems */
@@ -34,9 +34,14 @@ enum tmem_get_result {
 	TMEM_GET_PAGE,		/* slot->page is the page that was put with the tag */
 	TMEM_GET_MISS,		/* the host has none, or one with another tag */
 	TMEM_GET_FAILED,	/* no answer, or none that says */
+	TMEM_GET_AGAIN,		/* nothing happened: the session is being renewed */
 };
 
-void tmem_host_init(unsigned int queues);
+/* -ENOMEM. */
+int  tmem_host_init(unsigned int queues);
+
+/* Every host is detached. */
+void tmem_host_exit(void);
 
 /*
  * Open a session over t, which must be running.  Waits, bounded.  -EBUSY: there
@@ -73,12 +78,18 @@ int  tmem_pool_open(enum tmem_pool pool, const u8 uuid[16]);
 /* Have it no longer.  Sleeps, bounded. */
 void tmem_pool_close(enum tmem_pool pool);
 
-/* The epoch of the host that was attached last; 0: there was none. */
-u64  tmem_host_epoch(void);
+/*
+ * Which host this is: another number after each attach and where a host came back
+ * without what it had.  0: there was none.
+ */
+unsigned long tmem_host_number(void);
 unsigned int tmem_host_queues(void);		/* in use; 0 before the first host */
 unsigned int tmem_host_queues_wanted(void);	/* the most a transport can be given */
 
-/* A slot on the queue that key's object belongs to; NULL: none, or no host. */
+/*
+ * A slot on the queue that key's object belongs to; NULL: none, or no host.  With
+ * TMEM_WAIT a session that is being renewed is waited for as well.
+ */
 struct tmem_slot *tmem_request_begin(const struct tmem_key *key, enum tmem_patience patience);
 
 /*
@@ -102,7 +113,7 @@ int  tmem_get_submit(struct tmem_slot *slot, const struct tmem_key *key,
  * went away before the host executed it; may be NULL.
  */
 int  tmem_put_post(struct tmem_slot *slot, const struct tmem_key *key);
-int  tmem_flush_object_post(struct tmem_slot *slot, const struct tmem_key *key);
+int  tmem_flush_object_post(struct tmem_slot *slot, const struct tmem_key *key);	/* all its pages */
 int  tmem_flush_post(struct tmem_slot *slot, const struct tmem_key *key,
 		     const struct tmem_call *lost);
 

@@ -324,16 +324,20 @@ static void get_done(const struct tmem_call *call, struct tmem_slot *slot)
 {
 	enum tmem_get_result result = tmem_get_result(slot, call->tag);
 	struct tmem_sectors *s = call->owner;
+	int err = 0;
 
 	if (result == TMEM_GET_PAGE) {
 		page_to_bio(call->cookie, slot->page);
 		tmem_count(TMEM_GETS);
+	} else if (result == TMEM_GET_AGAIN) {
+		err = -EAGAIN;
 	} else {
 		get_failed(call_sector(call), result);
+		err = -EIO;
 	}
 	if (slot)
 		tmem_slot_release(slot);
-	s->ops->get_end(call->cookie, result == TMEM_GET_PAGE ? 0 : -EIO);
+	s->ops->get_end(call->cookie, err);
 }
 
 /* Queue the get of a page the host holds; -ENOENT: it does not.  slot is used up. */

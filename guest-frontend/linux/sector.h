@@ -24,7 +24,7 @@ struct tmem_sector_ops {
 	/* taken: the host has the page; else it belongs on the disk. */
 	void (*put_end)(struct bio *bio, bool taken);
 
-	/* 0: bio is filled; -EIO. */
+	/* 0: bio is filled; -EIO; -EAGAIN: get it again, where one may sleep. */
 	void (*get_end)(struct bio *bio, int err);
 };
 

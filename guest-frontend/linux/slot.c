@@ -324,7 +324,6 @@ static void slot_overdue_locked(struct tmem_queue *q, struct tmem_slot *slot, bo
 
 static void slot_call_later_locked(struct tmem_queue *q, struct tmem_slot *slot)
 {
-	slot->submitted_ns = ktime_get_ns();
 	slot->deadline = jiffies + msecs_to_jiffies(READ_ONCE(timeout_ms));
 	q->called++;
 	if (!timer_pending(&q->watch))
@@ -341,6 +340,7 @@ int tmem_slot_submit(struct tmem_slot *slot, enum tmem_slot_state state,
 
 	memset(slot->response, 0, sizeof(*slot->response));
 	slot->response->status = cpu_to_le32(TMEMP_STATUS_NONE);
+	slot->submitted_ns = ktime_get_ns();
 	slot->call = call ? *call : (struct tmem_call){};
 	reinit_completion(&slot->done);
 
@@ -416,13 +416,12 @@ static void slot_sleep(struct tmem_slot *slot, unsigned int left_ms)
 static void slot_wait(struct tmem_slot *slot, unsigned int ms)
 {
 	struct tmem_queue *q = slot->queue;
-	u64 start = ktime_get_ns();
 
 	if (queue_spin(q, slot)) {
 		tmem_count(TMEM_POLLED);
 	} else {
 		slot_sleep(slot, ms);
-		queue_adapt(q, ktime_get_ns() - start);
+		queue_adapt(q, ktime_get_ns() - slot->submitted_ns);
 		tmem_count(TMEM_SLEPT);
 	}
 }

@@ -68,7 +68,7 @@ struct tmem_slot {
 	enum tmem_counter	failed;		/* POSTED: counts it if the answer is not OK */
 	struct completion	done;		/* AWAITED */
 	struct tmem_call	call;		/* CALLED, POSTED; .done is NULL where nobody is told */
-	u64			submitted_ns;	/* CALLED; ktime */
+	u64			submitted_ns;	/* ktime */
 	unsigned long		deadline;	/* CALLED; jiffies */
 	struct list_head	entry;
 };

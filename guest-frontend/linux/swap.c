@@ -14,9 +14,10 @@
  *           the callback.  Who submits polls for the answers for a while: at once,
  *           or where bios are plugged (readahead, reclaim) for all of them together
  *           when they are unplugged.  So a cluster of pages costs one round trip.
- *           What comes later, the interrupt brings.  Bios that were refused are
- *           gathered in a list, since a callback may not sleep and a disk's queue
- *           may; who polled sends them on, else a worker.
+ *           What comes later, the interrupt brings.  Bios that have some way to go
+ *           after that (refused writes to the disk, reads to a host that has to be
+ *           said HELLO to) are gathered in a list, since a callback may not sleep;
+ *           who polled sends them on, else a worker.
  *
  *           Sector 0, the swap header, stays on the backing disk where there is
  *           one: swapon finds it again after the module was reloaded.
@@ -65,10 +66,10 @@ static struct {
 	int major;
 	atomic_t under_way;		/* bios at the host, and plugs that know of some */
 	wait_queue_head_t idle;		/* waits for under_way to be 0 */
-	spinlock_t lock;		/* innermost, interrupts off: refused */
-	struct bio_list refused;	/* by the host, on their way to the disk */
+	spinlock_t lock;		/* innermost, interrupts off: onward */
+	struct bio_list onward;		/* writes that were refused, reads to be made again */
 	struct workqueue_struct *worker;
-	struct work_struct send;	/* sends them there */
+	struct work_struct send;	/* sends them on */
 } swap;
 
 long tmem_swap_held(void)
@@ -107,36 +108,12 @@ static void swap_to_disk(struct bio *bio, enum tmem_counter counter)
 	submit_bio_noacct(bio);
 }
 
-/* Send what was refused to the disk.  May sleep. */
-static void refused_send(void)
-{
-	struct bio_list list;
-	struct bio *bio;
-
-	if (bio_list_empty(&swap.refused))
-		return;
-	spin_lock_irq(&swap.lock);
-	list = swap.refused;
-	bio_list_init(&swap.refused);
-	spin_unlock_irq(&swap.lock);
-
-	while ((bio = bio_list_pop(&list))) {
-		swap_to_disk(bio, TMEM_DISK_WRITES);
-		under_way_end();
-	}
-}
-
-static void send_work(struct work_struct *work)
-{
-	refused_send();
-}
-
-static void refused_add(struct bio *bio)
+static void onward_add(struct bio *bio)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&swap.lock, flags);
-	bio_list_add(&swap.refused, bio);
+	bio_list_add(&swap.onward, bio);
 	spin_unlock_irqrestore(&swap.lock, flags);
 	queue_work(swap.worker, &swap.send);
 }
@@ -150,7 +127,7 @@ static void refused_without_disk(struct bio *bio)
 static void swap_put_end(struct bio *bio, bool taken)
 {
 	if (!taken && swap.under.bdev) {
-		refused_add(bio);
+		onward_add(bio);
 		return;
 	}
 	if (taken)
@@ -162,6 +139,10 @@ static void swap_put_end(struct bio *bio, bool taken)
 
 static void swap_get_end(struct bio *bio, int err)
 {
+	if (err == -EAGAIN) {
+		onward_add(bio);
+		return;
+	}
 	if (err)
 		swap_fail(bio);
 	else
@@ -182,6 +163,8 @@ struct swap_plug {
 	unsigned long queues;
 };
 
+static void onward_send(void);
+
 static void swap_unplug(struct blk_plug_cb *cb, bool from_schedule)
 {
 	struct swap_plug *plug = container_of(cb, struct swap_plug, cb);
@@ -191,7 +174,7 @@ static void swap_unplug(struct blk_plug_cb *cb, bool from_schedule)
 		tmem_queue_attend(tmem_queue_at(i), !from_schedule);
 	kfree(plug);
 	if (!from_schedule)
-		refused_send();
+		onward_send();
 	under_way_end();
 }
 
@@ -203,7 +186,7 @@ static void swap_attend(struct tmem_queue *q)
 
 	if (!cb) {
 		tmem_queue_attend(q, true);
-		refused_send();
+		onward_send();
 		return;
 	}
 	plug = container_of(cb, struct swap_plug, cb);
@@ -260,6 +243,33 @@ static void swap_read(struct bio *bio, u64 sector)
 	else
 		swap_fail(bio);
 	under_way_end();
+}
+
+/* Send on what waits for somebody who may sleep. */
+static void onward_send(void)
+{
+	struct bio_list list;
+	struct bio *bio;
+
+	if (bio_list_empty(&swap.onward))
+		return;
+	spin_lock_irq(&swap.lock);
+	list = swap.onward;
+	bio_list_init(&swap.onward);
+	spin_unlock_irq(&swap.lock);
+
+	while ((bio = bio_list_pop(&list))) {
+		if (op_is_write(bio_op(bio)))
+			swap_to_disk(bio, TMEM_DISK_WRITES);
+		else
+			swap_read(bio, bio->bi_iter.bi_sector / COMPAT_SECTORS_PER_PAGE);
+		under_way_end();
+	}
+}
+
+static void send_work(struct work_struct *work)
+{
+	onward_send();
 }
 
 static void swap_submit_bio(struct bio *bio)
@@ -368,7 +378,7 @@ static int swap_create(u64 sectors)
 	if (err)
 		return err;
 	spin_lock_init(&swap.lock);
-	bio_list_init(&swap.refused);
+	bio_list_init(&swap.onward);
 	init_waitqueue_head(&swap.idle);
 	INIT_WORK(&swap.send, send_work);
 	swap.worker = alloc_workqueue("tmem-disk", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
