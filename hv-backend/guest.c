@@ -45,6 +45,7 @@ struct guest {
 	void *conn;			/* NULL: nobody connected */
 	int socket;			/* conn's, while there is one */
 	struct loop_source *talking;
+	int turned_away;		/* the newest that was told so; -1: none */
 
 	pid_t vmm;			/* 0: none, or not known */
 	int pidfd;			/* of vmm; -1: none */
@@ -270,11 +271,27 @@ static const char *peer_admit(struct guest *g, const struct peer *p)
 	return NULL;
 }
 
+static void turned_away_forget(struct guest *g)
+{
+	if (g->turned_away >= 0)
+		close(g->turned_away);
+	g->turned_away = -1;
+}
+
+/*
+ * Who is told so is left the time to read it: a QEMU into which an ivshmem device is
+ * plugged looks only later, and one that finds the connection closed by then waits for
+ * ever.  One descriptor a guest, closed when the next is turned away.
+ */
 static void turn_away(struct guest *g, int socket)
 {
-	if (g->ops->turn_away)
-		g->ops->turn_away(socket);
-	close(socket);
+	if (!g->ops->turn_away) {
+		close(socket);
+		return;
+	}
+	g->ops->turn_away(socket);
+	turned_away_forget(g);
+	g->turned_away = socket;
 }
 
 static int guest_connect(struct guest *g, int socket, struct peer *p)
@@ -500,6 +517,7 @@ int guest_create(struct guest **out, const struct guest_env *env, const struct h
 	g->ops = transport_of(c->transport);
 	g->region = c->region;
 	g->pidfd = -1;
+	g->turned_away = -1;
 	strcpy(g->name, c->name);
 	strcpy(g->domain, c->domain ? c->domain : "");
 	g->added = c->added;
@@ -534,6 +552,7 @@ no_listener:
 	conn_leave(g);
 	kit_drop(g);
 	vmm_unwatch(g);
+	turned_away_forget(g);
 	queue_set_fini(&g->set);
 	/* What the last process left, the next may be able to serve. */
 	if (!found)
@@ -559,6 +578,7 @@ void guest_destroy(struct guest *g)
 {
 	guest_close(g, false);
 	vmm_forget(g);
+	turned_away_forget(g);
 	queue_set_fini(&g->set);
 	client_close(g);
 	free(g);
@@ -575,6 +595,7 @@ void guest_leave(struct guest *g)
 		guest_close(g, true);
 	}
 	vmm_unwatch(g);
+	turned_away_forget(g);
 	queue_set_fini(&g->set);
 	free(g);
 }

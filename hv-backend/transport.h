@@ -46,7 +46,7 @@ struct transport_ops {
 	 */
 	int  (*input)(void *conn, const char **why);
 
-	/* Tell whoever connected that this will not be; the caller closes.  May be NULL. */
+	/* Tell whoever connected that this will not be; the socket stays the caller's.  May be NULL. */
 	void (*turn_away)(int socket);
 };
 

@@ -285,22 +285,38 @@ static void interrupt_that_blocks(void **state)
 	check_failed("deaf", f, "interrupt descriptor blocks");
 }
 
-/* The one that is turned away reads a version that no VMM knows, and gives up. */
+/* One that is turned away: it reads a version that no VMM knows. */
+static struct front *turned_away(const struct front_config *c)
+{
+	struct front *f;
+	int64_t version = 0;
+
+	assert_int_equal(front_create(&f, c), 0);
+	assert_int_equal(front_dial(f), 0);
+	assert_int_equal(recv(f->socket, &version, sizeof(version), MSG_WAITALL), 8);
+	assert_int_equal(version, -1);
+	return f;
+}
+
+/*
+ * QEMU waits for ever on a connection that is closed before it read the answer, so it is
+ * kept open; but only the newest.
+ */
 static void second_connection(void **state)
 {
 	char path[DAEMON_PATH_MAX];
 	struct front_config c = config_of("second", path);
-	struct front *f = guest_open("second"), *other;
-	int64_t version = 0;
+	struct front *f = guest_open("second"), *second, *third;
 
 	(void)state;
-	assert_int_equal(front_create(&other, &c), 0);
-	assert_int_equal(front_dial(other), 0);
-	assert_int_equal(recv(other->socket, &version, sizeof(version), MSG_WAITALL), 8);
-	assert_int_equal(version, -1);
-	assert_true(front_closed(other, (int)c.timeout_ms));
-	front_destroy(other);
-	assert_int_equal(hosting_said(&host, "second", "already connected"), 1);
+	second = turned_away(&c);
+	assert_false(front_closed(second, 100));
+	third = turned_away(&c);
+	assert_true(front_closed(second, (int)c.timeout_ms));
+	assert_false(front_closed(third, 0));
+	front_destroy(second);
+	front_destroy(third);
+	assert_int_equal(hosting_said(&host, "second", "already connected"), 2);
 	pages_put(f, 8);
 	pages_check(f, 8);
 	front_destroy(f);
