@@ -22,6 +22,7 @@ EOS
 guest_at measured
 host_puts=$(host_stat one persistent puts_ok)
 host_gets=$(host_stat one persistent gets_ok)
+doctor=$(tmemctl doctor)
 guest_go measured
 
 check "the guest's script ran to its end" guest_wait one
@@ -33,6 +34,8 @@ check "the guest's gets were answered" above "$(guest_stat stats gets)" 1000
 check "the host took as many puts" near "$host_puts" "$(guest_stat stats puts)" 500
 check "the host answered as many gets" near "$host_gets" "$(guest_stat stats gets)" 500
 check "nothing failed" is "$(guest_stat stats gets_failed) $(guest_stat stats io_errors)" "0 0"
+check "the doctor was told of its driver and kernel" \
+	grep -Eq "ready; its driver is [0-9.]+ on Linux ${kernel/uml/6.1}[0-9.]*, [0-9]+ queues" <<<"$doctor"
 check "tmemd ends cleanly" tmemd_stop
 counters "puts=$host_puts gets=$host_gets disk_writes=$(guest_stat stats disk_writes)" \
 	"disk_reads=$(guest_stat stats disk_reads) polled=$(guest_stat stats polled)" \

@@ -161,22 +161,34 @@ static void memlock_check(struct findings *f, json_t *status)
 		add(f, STATE_OK, "memlock", "not locked, and the host has no swap");
 }
 
+/* What the guest said in HELLO, and how its requests come. */
+static void driver_check(struct findings *f, const char *check, const char *state, json_t *guest)
+{
+	const char *driver = json_string_value(json_object_get(guest, "driver_version"));
+	const char *kernel = json_string_value(json_object_get(guest, "kernel_version"));
+	const char *transport = json_string_value(json_object_get(guest, "transport"));
+	bool same = !strcmp(driver, TMEM_VERSION);
+
+	add(f, same ? STATE_OK : STATE_WARN, check,
+	    "%s; its driver is %s on Linux %s, %lld queues over %s%s%s", state, driver,
+	    kernel ? kernel : "unknown",
+	    (long long)json_integer_value(json_object_get(guest, "queues")),
+	    transport ? transport : "unknown", same ? "" : "; this is ", same ? "" : TMEM_VERSION);
+}
+
 static void guest_check(struct findings *f, json_t *guest)
 {
 	const char *name = json_string_value(json_object_get(guest, "name"));
 	const char *state = json_string_value(json_object_get(guest, "state"));
-	const char *driver = json_string_value(json_object_get(guest, "driver_version"));
+	bool driver = json_is_string(json_object_get(guest, "driver_version"));
 	const char *failure = json_string_value(json_object_get(guest, "last_failure"));
 	char check[80];
 
 	snprintf(check, sizeof(check), "guest %s", name);
 	if (!strcmp(state, "connected"))
 		add(f, STATE_WARN, check, "a VMM is there, but no driver in the guest");
-	else if (driver && strcmp(driver, TMEM_VERSION))
-		add(f, STATE_WARN, check, "%s; its driver is %s, this is %s", state, driver,
-		    TMEM_VERSION);
 	else if (driver)
-		add(f, STATE_OK, check, "%s; its driver is %s", state, driver);
+		driver_check(f, check, state, guest);
 	else
 		add(f, STATE_OK, check, "nobody is connected");
 	if (failure && *failure)
