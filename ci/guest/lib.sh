@@ -221,6 +221,16 @@ host_pages() {
 	host_stat "$1" persistent pages
 }
 
+# host_puts_above GUEST N
+host_puts_above() {
+	[ "$(host_stat "$1" persistent puts_ok)" -gt "$2" ]
+}
+
+# drain GUEST [tmemctl's options]
+drain() {
+	timeout $((60 * slow)) "$build/tmemctl" --socket "$work/run/control.sock" drain "$@"
+}
+
 host_pages_are() {
 	[ "$(host_pages "$1")" = "$2" ]
 }
@@ -268,6 +278,33 @@ guest_prelude() {
 	unlend() {
 		exec 3>&-
 		wait $lender
+	}
+	# The module over the guest's disk, with these options, and swap on it.
+	swap_load() { insmod /tmem.ko swap_backing=/dev/ubda "$@" && swap_start; }
+	held_above() { until [ "$(stat pages_held)" -gt $1 ]; do sleep 0.1; done; }
+	# Work that needs swap, in rounds of N, until the test says "go end".
+	work_start() {
+		( until [ -e /host/go-end ]; do hog --mb 110 --rounds $1 || exit 1; done ) &
+		work=$!
+	}
+	work_end() {
+		until [ -e /host/go-end ]; do sleep 0.2; done
+		wait $work
+	}
+	# It stands still from there until the test says go on.
+	work_pause() {
+		kill -STOP $work
+		killall -STOP hog
+		meet $1 || return
+		killall -CONT hog
+		kill -CONT $work
+	}
+	# Counters of a guest whose work of N MiB may have died; then the work once more.
+	survive() {
+		while pidof hog >/dev/null; do sleep 0.2; done
+		cat /sys/kernel/tmem/stats >/host/stats
+		hog --mb $1 --rounds 1 --seed 7 || return
+		cat /sys/kernel/tmem/stats >/host/stats-after
 	}
 	driver=/sys/bus/virtio/drivers/tmem
 	device() { basename /sys/bus/virtio/devices/virtio*; }

@@ -104,3 +104,40 @@ qemu_command() {
 qemu_tell() {
 	echo "${*:2}" >"$work/$1.monitor.in"
 }
+
+# How often a guest whose dmesg is on its console has said that its host came or went.
+qemu_said() {
+	tr -d '\r' <"$work/$1.log" | grep -c "tmem: host $2"
+}
+
+qemu_said_more() {
+	[ "$(qemu_said "$1" "$2")" -gt "$3" ]
+}
+
+# qemu_unplug NAME: pull the device out, on the machine pc.  0: the guest let go of it.
+qemu_unplug() {
+	local before
+	before=$(qemu_said "$1" detached)
+	qemu_tell "$1" device_del tmem-device
+	await $((20 * slow)) qemu_said_more "$1" detached "$before"
+}
+
+# qemu_let_go NAME: 0: and QEMU did.  It does not while its processor is busy all the time.
+qemu_let_go() {
+	await $((20 * slow)) qemu_disconnected "$1"
+}
+
+qemu_disconnected() {
+	! [[ $(tmemctl stats "$1" --json) =~ '"state":"'(connected|ready) ]]
+}
+
+# qemu_plug NAME: a new device on a new connection.  0: the guest took it.  The monitor
+# does not take the id of a chardev that there ever was.
+qemu_plug() {
+	local before id
+	before=$(qemu_said "$1" attached)
+	id=tmem-$before
+	qemu_tell "$1" chardev-add "socket,id=$id,path=$work/run/$1.sock"
+	qemu_tell "$1" device_add "ivshmem-doorbell,vectors=$qemu_vectors,chardev=$id,id=tmem-device"
+	await $((20 * slow)) qemu_said_more "$1" attached "$before"
+}

@@ -10,18 +10,11 @@ test_begin
 tmemd_start --guest one
 
 guest_start one 64M 300 "$(script one <<'EOS'
-insmod /tmem.ko swap_backing=/dev/ubda || exit 10
-swap_start || exit 11
-(
-	until [ -e /host/go-end ]; do
-		hog --mb 110 --rounds 3 || exit 1
-	done
-) &
-hog=$!
-until [ "$(stat pages_held)" -gt 5000 ]; do sleep 0.1; done
+swap_load || exit 10
+work_start 3
+held_above 5000
 meet swapping || exit 12
-until [ -e /host/go-end ]; do sleep 0.2; done
-wait $hog || exit 14
+work_end || exit 14
 cat /sys/kernel/tmem/stats >/host/stats
 swap_stop && rmmod tmem || exit 15
 
@@ -31,23 +24,20 @@ meet no-room || exit 22
 dd if=/dev/tmemswap0 bs=4k skip=1 count=200 2>/dev/null | cmp -s -n 819200 - /bin/busybox || exit 23
 EOS
 )"
-puts_above() {
-	[ "$(host_stat one persistent puts_ok)" -gt "$1" ]
-}
 guest_at swapping
 held=$(host_pages one)
 check "the host holds pages" above "$held" 1000
 guest_go swapping
-check "the guest drains" timeout $((60 * slow)) "$build/tmemctl" --socket "$work/run/control.sock" drain one
+check "the guest drains" drain one
 check "then the host holds none" await 5 host_pages_are one 0
 puts=$(host_stat one persistent puts_ok)
 sleep 3
 check "it offers nothing while it is drained" is "$(host_stat one persistent puts_ok)" "$puts"
 check "and goes on when told to" tmemctl resume one
-check "it offers pages again" await $((20 * slow)) puts_above $((puts + 500))
+check "it offers pages again" await $((20 * slow)) host_puts_above one $((puts + 500))
 guest_go end
 guest_at no-room
-check "without a disk there is no room" is "$(tmemctl drain one --json | grep -o '"drain":"[a-z-]*"')" '"drain":"no-room"'
+check "without a disk there is no room" is "$(drain one --json | grep -o '"drain":"[a-z-]*"')" '"drain":"no-room"'
 check "and the host keeps them all" host_pages_are one 200
 guest_go no-room
 check "the guest's script ran to its end" guest_wait one

@@ -10,20 +10,14 @@ test_begin
 tmemd_start --guest one
 
 guest_start one 64M 300 "$(script one <<'EOS'
-insmod /tmem.ko swap_backing=/dev/ubda timeout_ms=500 || exit 10
-swap_start || exit 11
+swap_load timeout_ms=500 || exit 10
 hog --mb 110 --rounds 1000 --seconds 20
 EOS
 )" "$(script after <<'EOS'
-while pidof hog >/dev/null; do sleep 0.2; done
-cat /sys/kernel/tmem/stats >/host/stats
-hog --mb 110 --rounds 1 --seed 7
+survive 110
 EOS
 )"
-puts_above() {
-	[ "$(host_stat one persistent puts_ok)" -gt "$1" ]
-}
-check "the guest puts pages" await 60 puts_above 2000
+check "the guest puts pages" await 60 host_puts_above one 2000
 for _ in 1 2 3; do
 	kill -STOP "$tmemd_pid"
 	sleep 2
@@ -31,7 +25,7 @@ for _ in 1 2 3; do
 	sleep 1
 done
 puts=$(host_stat one persistent puts_ok)
-check "puts are taken again afterwards" await 30 puts_above $((puts + 1000))
+check "puts are taken again afterwards" await 30 host_puts_above one $((puts + 1000))
 guest_wait one
 check "the guest lived to the end" guest_said one '^guest: after ended with 0'
 check "the module gave up waiting" above "$(guest_stat stats timeouts)" 0

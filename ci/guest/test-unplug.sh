@@ -11,35 +11,21 @@ test_begin
 tmemd_start --guest drained --guest surprised
 
 qemu_machine=pc
-unplug() {
-	qemu_tell "$1" device_del tmem-device
-}
-disconnected() {
-	guest_said "$1" 'host detached'
-}
 
 guest_start drained 64M 120 "$(script drained <<'EOS'
 dmesg -n 7
-insmod /tmem.ko swap_backing=/dev/ubda || exit 10
-swap_start || exit 11
-(
-	until [ -e /host/go-end ]; do
-		hog --mb 110 --rounds 2 || exit 1
-	done
-) &
-hog=$!
-until [ "$(stat pages_held)" -gt 2000 ]; do sleep 0.1; done
+swap_load || exit 10
+work_start 2
+held_above 2000
 meet ready || exit 12
-until [ -e /host/go-end ]; do sleep 0.2; done
-wait $hog || exit 13
+work_end || exit 13
 cat /sys/kernel/tmem/stats >/host/stats
 swap_stop && rmmod tmem
 EOS
 )"
 guest_at ready
-check "the guest drains" timeout $((60 * slow)) "$build/tmemctl" --socket "$work/run/control.sock" drain drained
-unplug drained
-check "the device goes" await $((20 * slow)) disconnected drained
+check "the guest drains" drain drained
+check "the device goes" qemu_unplug drained
 sleep 3
 guest_go ready
 guest_go end
@@ -50,21 +36,15 @@ rm -f "$work"/share/*
 
 guest_start surprised 64M 120 "$(script surprised <<'EOS'
 dmesg -n 7
-insmod /tmem.ko swap_backing=/dev/ubda || exit 10
-swap_start || exit 11
+swap_load || exit 10
 hog --mb 110 --rounds 1000 --seconds 20
 EOS
 )" "$(script after <<'EOS'
-while pidof hog >/dev/null; do sleep 0.2; done
-cat /sys/kernel/tmem/stats >/host/stats
-hog --mb 110 --rounds 1 --seed 5
+survive 110
 EOS
 )"
-holds_pages() {
-	[ "$(host_pages surprised)" -gt 2000 ]
-}
-check "the host holds pages" await $((30 * slow)) holds_pages
-unplug surprised
+check "the host holds pages" await $((30 * slow)) host_puts_above surprised 2000
+check "the device goes without asking" qemu_unplug surprised
 guest_wait surprised
 check "the guest lives to the end" guest_said surprised '^guest: after ended with 0'
 check "what only the host had was lost, as errors" above "$(guest_stat stats gets_failed)" 0
