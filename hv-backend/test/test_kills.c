@@ -381,6 +381,10 @@ static int teardown(void **state)
 
 static void world_stop(const char *found)
 {
+	/* It dies of what we do to it, and of nothing else. */
+	if (!found[0] && (daemon_log_count(&w.host.daemon, "Sanitizer", "", 0) ||
+			  daemon_log_count(&w.host.daemon, "ended by status", "", 0)))
+		found = "the daemon ended by itself";
 	if (found[0])
 		log_show();
 	daemon_stop(&w.host.daemon);

@@ -44,8 +44,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	unsigned wrong = daemon_log_count(&host.daemon, "Sanitizer", "", 0);
+
 	(void)state;
-	return daemon_stop(&host.daemon);
+	return daemon_stop(&host.daemon) || wrong;
 }
 
 /* Kill the daemon and wait until another serves. */
