@@ -272,7 +272,7 @@ int front_disk_end(struct front_queue *q, const struct front_disk_request *r)
 	    (status == VIRTIO_BLK_S_OK && le32toh(e->len) != written &&
 	     r->type != VIRTIO_BLK_T_GET_ID))
 		return -EPROTO;
-	if (status == VIRTIO_BLK_S_OK && device_writes(r->type))
+	if (status == VIRTIO_BLK_S_OK && device_writes(r->type) && r->len)
 		memcpy(r->data, front_disk_buffer(q), r->len);
 	return status;
 }

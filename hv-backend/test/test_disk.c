@@ -14,6 +14,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_blk.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -580,6 +581,37 @@ static void test_killed_with_requests_in_flight(void **state)
 	front_destroy(f);
 }
 
+/* A keeper has the arena, and starts the next daemon by itself. */
+static void test_killed_under_a_keeper(void **state)
+{
+	static char keeper[4096];
+	const char *build = getenv("TMEM_BUILD");
+	struct front *f;
+
+	(void)state;
+	snprintf(keeper, sizeof(keeper), "%s/tmem-keeper", build ? build : "build");
+	conf_write(little, false, true);
+	host.daemon.keeper = keeper;
+	start();
+	f = disk_open(2);
+	noise(&f->queue[0], 500);
+	for (unsigned i = 0; i < 3; i++) {
+		pid_t was = daemon_kept(&host.daemon);
+		unsigned tries = 0;
+
+		lots(f, ROUNDS / 8);
+		assert_true(was > 0);
+		kill(was, SIGKILL);
+		assert_true(front_closed(f, 10000));
+		front_disconnect(f);
+		/* As QEMU does: again and again until somebody listens. */
+		while (front_disk_connect(f, false) && tries++ < 2000)
+			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+		read_all(&f->queue[i % 2]);
+	}
+	front_destroy(f);
+}
+
 /* The arena went with the daemon: errors, not zeroes, until the driver begins anew. */
 static void test_lost(void **state)
 {
@@ -703,6 +735,7 @@ int main(void)
 		TEST(test_foreign_spill),
 		TEST(test_ended_and_started_again),
 		TEST(test_killed_with_requests_in_flight),
+		TEST(test_killed_under_a_keeper),
 		TEST(test_lost),
 		TEST(test_goes_with_its_vmm),
 		TEST(test_kept_for_the_next_vmm),
