@@ -5,13 +5,13 @@
  * Only what is implemented here is offered: no dirty log, so a VMM knows that it
  * cannot migrate a guest with its device attached.
  *
- * Where the set has a keeper, a message is looked at in the socket, carried out,
- * what it changed is said to a successor (keep.h), it is answered, and only then
- * taken out of the socket.  Every message may be carried out twice.  What cannot
+ * Where the set has a keeper, a message is looked at in the socket (vhost_inbox.h),
+ * carried out, what it changed is said to a successor (keep.h), it is answered, and
+ * only then taken out.  Every message may be carried out twice.  What cannot
  * be told is whether an answer went out when we die in the very call that sends it;
  * a successor takes it for sent, as it nearly always was.
  *
- * #syscalls: fcntl fstat getsockopt poll recvfrom recvmsg sendmsg setsockopt shutdown
+ * #syscalls: fcntl fstat getsockopt poll sendmsg shutdown
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +27,7 @@
 #include "inflight.h"
 #include "tmemp_ring.h"
 #include "vhost_backend.h"
+#include "vhost_inbox.h"
 #include "vhost_user.h"
 #include "worker.h"
 
@@ -52,24 +53,15 @@ struct vring {
 	int kick;			/* -1: none */
 };
 
-struct message {
-	struct vhost_user_header h;
-	union vhost_user_payload p;
-	int fd[VHOST_USER_MAX_FDS];	/* -1: taken by the handler */
-	unsigned fds;
-};
-
 struct vhost_backend {
 	struct queue_set *set;
 	const struct vhost_device *device;
-	int socket;
+	struct vhost_inbox in;
 	int backend_req;		/* kept open: VMMs take its end for ours; -1 */
 	struct keep_vhost said;		/* all that the VMM has said: what another process needs */
 	struct vring vring[QUEUES_MAX];
 	struct inflight_region inflight;
-	struct message m;		/* the one being taken in */
-	size_t got;			/* bytes of it: header, then payload */
-	bool told;			/* it has been carried out, and said so to our successor */
+	bool told;			/* this message is carried out, and said so to a successor */
 	bool again;			/* it may have been carried out by our predecessor */
 	uint64_t gone[GONE_MAX];	/* descriptors to be let go of once said no longer names them */
 	unsigned gone_count;
@@ -90,20 +82,12 @@ static void fd_close(int *fd)
 	*fd = -1;
 }
 
-static int fd_take(struct message *m)
+static int fd_take(struct vhost_message *m)
 {
 	int fd = m->fd[0];
 
 	m->fd[0] = -1;
 	return fd;
-}
-
-static void message_clear(struct vhost_backend *v)
-{
-	for (unsigned i = 0; i < v->m.fds; i++)
-		fd_close(&v->m.fd[i]);
-	v->m.fds = 0;
-	v->got = 0;
 }
 
 /* ---- what a successor needs --------------------------------------------------- */
@@ -165,7 +149,7 @@ static int answer_fd(struct vhost_backend *v, const void *payload, uint32_t size
 		.cmsg_len = CMSG_LEN(sizeof(int)),
 	} };
 	struct vhost_user_header h = {
-		.request = v->m.h.request,
+		.request = v->in.m.h.request,
 		.flags = VHOST_USER_VERSION | VHOST_USER_REPLY,
 		.size = size,
 	};
@@ -183,7 +167,7 @@ static int answer_fd(struct vhost_backend *v, const void *payload, uint32_t size
 	}
 	message_done(v);
 	do {
-		n = sendmsg(v->socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = sendmsg(v->in.socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n == (ssize_t)(sizeof(h) + size))
 		return 0;
@@ -325,13 +309,13 @@ static uint64_t protocol_features_offered(const struct vhost_backend *v)
 	return PROTOCOL_FEATURES | inflight;
 }
 
-static int on_get_features(struct vhost_backend *v, struct message *m)
+static int on_get_features(struct vhost_backend *v, struct vhost_message *m)
 {
 	(void)m;
 	return answer_u64(v, features_offered(v));
 }
 
-static int on_set_features(struct vhost_backend *v, struct message *m)
+static int on_set_features(struct vhost_backend *v, struct vhost_message *m)
 {
 	if (m->p.u64 & ~features_offered(v))
 		return refuse(v, "feature that was not offered");
@@ -345,20 +329,20 @@ static int on_set_features(struct vhost_backend *v, struct message *m)
 	return 0;
 }
 
-static int on_nothing(struct vhost_backend *v, struct message *m)
+static int on_nothing(struct vhost_backend *v, struct vhost_message *m)
 {
 	(void)v;
 	(void)m;
 	return 0;
 }
 
-static int on_get_protocol_features(struct vhost_backend *v, struct message *m)
+static int on_get_protocol_features(struct vhost_backend *v, struct vhost_message *m)
 {
 	(void)m;
 	return answer_u64(v, protocol_features_offered(v));
 }
 
-static int on_set_protocol_features(struct vhost_backend *v, struct message *m)
+static int on_set_protocol_features(struct vhost_backend *v, struct vhost_message *m)
 {
 	if (m->p.u64 & ~protocol_features_offered(v))
 		return refuse(v, "protocol feature that was not offered");
@@ -366,13 +350,13 @@ static int on_set_protocol_features(struct vhost_backend *v, struct message *m)
 	return 0;
 }
 
-static int on_get_queue_num(struct vhost_backend *v, struct message *m)
+static int on_get_queue_num(struct vhost_backend *v, struct vhost_message *m)
 {
 	(void)m;
 	return answer_u64(v, v->set->count);
 }
 
-static int on_get_max_mem_slots(struct vhost_backend *v, struct message *m)
+static int on_get_max_mem_slots(struct vhost_backend *v, struct vhost_message *m)
 {
 	(void)m;
 	return answer_u64(v, MEMMAP_REGIONS_MAX);
@@ -439,7 +423,7 @@ static void regions_forget(struct vhost_backend *v)
 		region_forget(v, v->said.regions - 1);
 }
 
-static int on_set_mem_table(struct vhost_backend *v, struct message *m)
+static int on_set_mem_table(struct vhost_backend *v, struct vhost_message *m)
 {
 	const struct vhost_user_mem_table *t = &m->p.mem_table;
 	struct memmap next = { .count = 0 };
@@ -499,7 +483,7 @@ static unsigned region_find(const struct vhost_backend *v, const struct memmap_s
 	return i;
 }
 
-static int on_add_mem_reg(struct vhost_backend *v, struct message *m)
+static int on_add_mem_reg(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct region_change c = { .spec = spec_of(&m->p.mem_one.region), .fd = m->fd[0] };
 	int err;
@@ -512,7 +496,7 @@ static int on_add_mem_reg(struct vhost_backend *v, struct message *m)
 	return memory_refuse(v, err);
 }
 
-static int on_rem_mem_reg(struct vhost_backend *v, struct message *m)
+static int on_rem_mem_reg(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct region_change c = { .spec = spec_of(&m->p.mem_one.region) };
 	unsigned i = region_find(v, &c.spec);
@@ -526,7 +510,7 @@ static int on_rem_mem_reg(struct vhost_backend *v, struct message *m)
 	return memory_refuse(v, err);
 }
 
-static int on_set_vring_num(struct vhost_backend *v, struct message *m)
+static int on_set_vring_num(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct vring *r = vring_at(v, m->p.state.index);
 	uint32_t num = m->p.state.num;
@@ -541,7 +525,7 @@ static int on_set_vring_num(struct vhost_backend *v, struct message *m)
 	return vring_update(v, r);
 }
 
-static int on_set_vring_addr(struct vhost_backend *v, struct message *m)
+static int on_set_vring_addr(struct vhost_backend *v, struct vhost_message *m)
 {
 	const struct vhost_user_vring_addr *a = &m->p.addr;
 	struct vring *r = vring_at(v, a->index);
@@ -559,7 +543,7 @@ static int on_set_vring_addr(struct vhost_backend *v, struct message *m)
 }
 
 /* The used ring says where to go on (ring_start()); this is only ever the same. */
-static int on_set_vring_base(struct vhost_backend *v, struct message *m)
+static int on_set_vring_base(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct vring *r = vring_at(v, m->p.state.index);
 
@@ -573,7 +557,7 @@ static int on_set_vring_base(struct vhost_backend *v, struct message *m)
 	return 0;
 }
 
-static int on_get_vring_base(struct vhost_backend *v, struct message *m)
+static int on_get_vring_base(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct vring *r = vring_at(v, m->p.state.index);
 	struct vhost_user_vring_state state;
@@ -589,7 +573,7 @@ static int on_get_vring_base(struct vhost_backend *v, struct message *m)
 }
 
 /* The ring that a KICK, CALL or ERR message is about, its descriptor as announced. */
-static struct vring *vring_of_fd(struct vhost_backend *v, const struct message *m)
+static struct vring *vring_of_fd(struct vhost_backend *v, const struct vhost_message *m)
 {
 	struct vring *r = vring_at(v, (uint32_t)(m->p.u64 & VHOST_USER_VRING_INDEX_MASK));
 	bool none = m->p.u64 & VHOST_USER_VRING_NOFD;
@@ -628,7 +612,7 @@ static bool fd_unblock(int fd)
 	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
 }
 
-static int on_set_vring_kick(struct vhost_backend *v, struct message *m)
+static int on_set_vring_kick(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct vring *r = vring_of_fd(v, m);
 	struct queue *q;
@@ -648,7 +632,7 @@ static int on_set_vring_kick(struct vhost_backend *v, struct message *m)
 	return vring_update(v, r);
 }
 
-static int on_set_vring_call(struct vhost_backend *v, struct message *m)
+static int on_set_vring_call(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct vring *r = vring_of_fd(v, m);
 	int old;
@@ -665,12 +649,12 @@ static int on_set_vring_call(struct vhost_backend *v, struct message *m)
 	return 0;
 }
 
-static int on_set_vring_err(struct vhost_backend *v, struct message *m)
+static int on_set_vring_err(struct vhost_backend *v, struct vhost_message *m)
 {
 	return vring_of_fd(v, m) ? 0 : -EPROTO;
 }
 
-static int on_set_vring_enable(struct vhost_backend *v, struct message *m)
+static int on_set_vring_enable(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct vring *r = vring_at(v, m->p.state.index);
 
@@ -682,7 +666,7 @@ static int on_set_vring_enable(struct vhost_backend *v, struct message *m)
 	return vring_update(v, r);
 }
 
-static int on_set_backend_req_fd(struct vhost_backend *v, struct message *m)
+static int on_set_backend_req_fd(struct vhost_backend *v, struct vhost_message *m)
 {
 	fd_close(&v->backend_req);
 	v->backend_req = fd_take(m);
@@ -692,7 +676,7 @@ static int on_set_backend_req_fd(struct vhost_backend *v, struct message *m)
 }
 
 /* What is behind the device's configuration reads as zeroes. */
-static int on_get_config(struct vhost_backend *v, struct message *m)
+static int on_get_config(struct vhost_backend *v, struct vhost_message *m)
 {
 	const struct vhost_device *d = v->device;
 	struct vhost_user_config *c = &m->p.config;
@@ -744,7 +728,7 @@ static struct inflight_place place_of(const struct vhost_user_inflight *w)
 }
 
 /* A driver that begins asks for a new one; it comes back by SET_INFLIGHT_FD. */
-static int on_get_inflight_fd(struct vhost_backend *v, struct message *m)
+static int on_get_inflight_fd(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct inflight_place p = place_of(&m->p.inflight);
 	struct inflight_region r;
@@ -762,7 +746,7 @@ static int on_get_inflight_fd(struct vhost_backend *v, struct message *m)
 	return err;
 }
 
-static int on_set_inflight_fd(struct vhost_backend *v, struct message *m)
+static int on_set_inflight_fd(struct vhost_backend *v, struct vhost_message *m)
 {
 	struct inflight_place p = place_of(&m->p.inflight);
 	struct inflight_region r;
@@ -777,7 +761,7 @@ static int on_set_inflight_fd(struct vhost_backend *v, struct message *m)
 	return 0;
 }
 
-static int on_reset_device(struct vhost_backend *v, struct message *m)
+static int on_reset_device(struct vhost_backend *v, struct vhost_message *m)
 {
 	(void)m;
 	for (unsigned i = 0; i < v->set->count; i++)
@@ -796,7 +780,7 @@ static int on_reset_device(struct vhost_backend *v, struct message *m)
 
 static const struct line {
 	const char *name;
-	int (*handle)(struct vhost_backend *v, struct message *m);
+	int (*handle)(struct vhost_backend *v, struct vhost_message *m);
 	uint16_t size_min, size_max;	/* bytes of payload */
 	uint8_t fds_min, fds_max;
 	bool answers;			/* the handler answers; else NEED_REPLY is met by us */
@@ -844,7 +828,7 @@ static const struct line {
 
 static const struct line *line_of(struct vhost_backend *v)
 {
-	const struct vhost_user_header *h = &v->m.h;
+	const struct vhost_user_header *h = &v->in.m.h;
 	const struct line *l = h->request < VHOST_USER_REQUEST_END ? &lines[h->request] : NULL;
 
 	if (!l || !l->handle) {
@@ -859,18 +843,21 @@ static const struct line *line_of(struct vhost_backend *v)
 }
 
 /* The header alone decides how much follows, so it is checked before any of that. */
-static int header_check(struct vhost_backend *v)
+static int header_check(void *arg, const char **why)
 {
-	const struct vhost_user_header *h = &v->m.h;
+	struct vhost_backend *v = arg;
+	const struct vhost_user_header *h = &v->in.m.h;
 	const struct line *l = line_of(v);
 
 	if (!l)
-		return -EPROTO;
-	if ((h->flags & ~VHOST_USER_NEED_REPLY) != VHOST_USER_VERSION)
-		return refuse(v, "message flags or version");
-	if (h->size < l->size_min || h->size > l->size_max)
-		return refuse(v, "message of wrong length");
-	return 0;
+		*why = v->why;
+	else if ((h->flags & ~VHOST_USER_NEED_REPLY) != VHOST_USER_VERSION)
+		*why = "message flags or version";
+	else if (h->size < l->size_min || h->size > l->size_max)
+		*why = "message of wrong length";
+	else
+		return 0;
+	return -EPROTO;
 }
 
 /*
@@ -879,14 +866,14 @@ static int header_check(struct vhost_backend *v)
  */
 static bool ack_wanted(const struct vhost_backend *v, const struct line *l)
 {
-	return !l->answers && v->m.h.flags & VHOST_USER_NEED_REPLY &&
+	return !l->answers && v->in.m.h.flags & VHOST_USER_NEED_REPLY &&
 	       v->said.protocol_features & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);
 }
 
 static int message_handle(struct vhost_backend *v)
 {
 	const struct line *l = line_of(v);
-	struct message *m = &v->m;
+	struct vhost_message *m = &v->in.m;
 	int err;
 
 	if (!l)
@@ -911,186 +898,11 @@ static int message_handle(struct vhost_backend *v)
 
 /* ---- taking in ------------------------------------------------------------------ */
 
-static int fds_keep(struct vhost_backend *v, struct msghdr *msg)
-{
-	struct message *m = &v->m;
-	bool over = msg->msg_flags & MSG_CTRUNC;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		int fd;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (m->fds < VHOST_USER_MAX_FDS) {
-				m->fd[m->fds++] = fd;
-			} else {
-				close(fd);
-				over = true;
-			}
-		}
-	}
-	return over ? refuse(v, "too many descriptors in a message") : 0;
-}
-
-/*
- * Read up to want bytes into to; where there may be a successor, they stay in the
- * socket until the message has been answered, and its peek offset says how far we
- * have looked.  Descriptors come with them only where they do not stay.
- * Returns how many, 0 if none are there now, or -errno.
- */
-static ssize_t take(struct vhost_backend *v, void *to, size_t want)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * VHOST_USER_MAX_FDS)];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { .iov_base = to, .iov_len = want };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	ssize_t n;
-	int err;
-
-	if (is_kept(v))
-		msg.msg_controllen = 0;
-	n = recvmsg(v->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (is_kept(v) ? MSG_PEEK : 0));
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n <= 0) {
-		v->why = v->got ? "connection closed by the VMM in the middle of a message" :
-				  "connection closed by the VMM";
-		return -ECONNRESET;
-	}
-	err = is_kept(v) ? 0 : fds_keep(v, &msg);
-	return err ? err : n;
-}
-
-/* Does the message say that descriptors are beside it? */
-static bool fds_announced(const struct message *m)
-{
-	switch (m->h.request) {
-	case VHOST_USER_SET_MEM_TABLE:
-		return m->p.mem_table.count;
-	case VHOST_USER_SET_VRING_KICK:
-	case VHOST_USER_SET_VRING_CALL:
-	case VHOST_USER_SET_VRING_ERR:
-		return !(m->p.u64 & VHOST_USER_VRING_NOFD);
-	case VHOST_USER_REM_MEM_REG:
-		return false;		/* some VMMs send one along, which nobody needs */
-	default:
-		return lines[m->h.request].fds_max;
-	}
-}
-
-static int peek_from(struct vhost_backend *v, int offset)
-{
-	return setsockopt(v->socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) ? -errno : 0;
-}
-
-/*
- * Look at the descriptors of the message that the socket begins with.  The kernel
- * shows those of the next one where it has none of its own, so this is for messages
- * that announce them; a VMM that then sends none deceives itself.
- */
-static int fds_look(struct vhost_backend *v)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * VHOST_USER_MAX_FDS)];
-		struct cmsghdr align;
-	} control;
-	char first;
-	struct iovec iov = { .iov_base = &first, .iov_len = 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-
-	if (!is_kept(v) || !fds_announced(&v->m))
-		return 0;
-	if (peek_from(v, 0) ||
-	    recvmsg(v->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_PEEK) != 1)
-		return refuse(v, "descriptors cannot be read");
-	return peek_from(v, (int)v->got) ? refuse(v, "message cannot be read") : fds_keep(v, &msg);
-}
-
-/* Take bytes that were looked at out of the socket. */
-static int consume(struct vhost_backend *v, size_t bytes)
-{
-	char waste[512];
-
-	while (bytes) {
-		size_t want = bytes < sizeof(waste) ? bytes : sizeof(waste);
-		ssize_t n = recv(v->socket, waste, want, MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			v->why = "connection closed by the VMM";
-			return -ECONNRESET;
-		}
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
-static int message_consume(struct vhost_backend *v)
-{
-	int err;
-
-	TMEM_FAULT("message-answered");
-	err = is_kept(v) ? consume(v, v->got) : 0;
-	TMEM_FAULT("message-consumed");
-	if (is_kept(v))
-		atomic_store_explicit(&v->set->kept->conn.told, 0, memory_order_release);
-	v->told = false;
-	v->again = false;
-	message_clear(v);
-	return err;
-}
-
-/* Take in more of the message: 1 if it is whole, 0 if the rest is not there yet. */
-static int message_take(struct vhost_backend *v)
-{
-	const size_t head = sizeof(v->m.h);
-	ssize_t n;
-	int err;
-
-	while (v->got < head) {
-		n = take(v, (uint8_t *)&v->m.h + v->got, head - v->got);
-		if (n <= 0)
-			return (int)n;
-		v->got += (size_t)n;
-		if (v->got < head)
-			continue;
-		err = header_check(v);
-		if (err)
-			return err;
-		memset(&v->m.p, 0, sizeof(v->m.p));
-	}
-	while (v->got < head + v->m.h.size) {
-		n = take(v, v->m.p.raw + (v->got - head), head + v->m.h.size - v->got);
-		if (n <= 0)
-			return (int)n;
-		v->got += (size_t)n;
-	}
-	err = fds_look(v);
-	return err ? err : 1;
-}
-
 static const char *failure_text(struct vhost_backend *v, int err)
 {
-	uint32_t request = v->m.h.request;
+	uint32_t request = v->in.m.h.request;
 
-	if (err == -ECONNRESET || v->got < sizeof(v->m.h))
+	if (err == -ECONNRESET || v->in.got < sizeof(v->in.m.h))
 		return v->why;
 	if (request < VHOST_USER_REQUEST_END && lines[request].name)
 		snprintf(v->text, sizeof(v->text), "%s: %s", lines[request].name, v->why);
@@ -1104,13 +916,15 @@ int vhost_backend_input(struct vhost_backend *v, const char **why)
 	int err = 0;
 
 	for (unsigned i = 0; !err && i < TURN_MESSAGES; i++) {
-		err = message_take(v);
+		err = vhost_inbox_take(&v->in, &v->why);
 		if (!err)
 			return 0;
 		if (err > 0)
 			err = message_handle(v);
-		if (!err)
-			err = message_consume(v);
+		if (err)
+			break;
+		v->told = v->again = false;
+		err = vhost_inbox_consume(&v->in, &v->why);
 	}
 	if (!err)
 		return is_kept(v);
@@ -1132,7 +946,12 @@ static struct vhost_backend *backend_new(struct queue_set *set, const struct vho
 	v->set = set;
 	v->device = device;
 	v->inflight.fd = -1;
-	v->socket = socket;
+	v->in = (struct vhost_inbox){
+		.socket = socket,
+		.header_check = header_check,
+		.arg = v,
+		.told = is_kept(v) ? &set->kept->conn.told : NULL,
+	};
 	v->backend_req = -1;
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
 		v->vring[i] = (struct vring){ .said = &v->said.ring[i], .kick = -1 };
@@ -1145,10 +964,9 @@ int vhost_backend_create(struct vhost_backend **out, struct queue_set *set,
 	struct vhost_backend *v = backend_new(set, device, socket);
 	int err = v ? 0 : -ENOMEM;
 
-	if (!err && is_kept(v)) {
-		set->kept->conn.told = 0;
+	if (!err) {
 		said_keep(v);
-		err = peek_from(v, 0);
+		err = vhost_inbox_open(&v->in);
 	}
 	if (err) {
 		free(v);
@@ -1170,7 +988,7 @@ static void backend_free(struct vhost_backend *v)
 {
 	inflight_replace(v, &(struct inflight_region){ .fd = -1 });
 	queue_set_memory(v->set, memory_drop, NULL);
-	message_clear(v);
+	vhost_inbox_close(&v->in);
 	fd_close(&v->backend_req);
 	free(v);
 }
@@ -1179,7 +997,7 @@ void vhost_backend_leave(struct vhost_backend *v)
 {
 	for (unsigned i = 0; i < v->set->count; i++)
 		vring_release(v, &v->vring[i]);
-	close(v->socket);
+	close(v->in.socket);
 	backend_free(v);
 }
 
@@ -1190,7 +1008,7 @@ void vhost_backend_destroy(struct vhost_backend *v)
 	regions_forget(v);
 	number_gone(v, &v->said.backend_req);
 	gone_drop(v);
-	close(v->socket);
+	close(v->in.socket);
 	backend_free(v);
 }
 
@@ -1227,24 +1045,6 @@ static int vring_resume(struct vhost_backend *v, struct vring *r)
 	return err || !r->said->running ? err : queue_resume(q, &place, v->said.features);
 }
 
-/*
- * A message that was carried out is not looked at again.  What was looked at of it
- * the peek offset says, which goes down as it is consumed: 0 if it was.
- */
-static int message_resume(struct vhost_backend *v)
-{
-	int looked = 0, err = 0;
-	socklen_t len = sizeof(looked);
-
-	if (getsockopt(v->socket, SOL_SOCKET, SO_PEEK_OFF, &looked, &len))
-		return -errno;
-	if (v->set->kept->conn.told && looked > 0)
-		err = consume(v, (size_t)looked);
-	v->set->kept->conn.told = 0;
-	v->again = true;
-	return err ? err : peek_from(v, 0);
-}
-
 int vhost_backend_resume(struct vhost_backend **out, struct queue_set *set,
 			 const struct vhost_device *device, int socket)
 {
@@ -1265,7 +1065,8 @@ int vhost_backend_resume(struct vhost_backend **out, struct queue_set *set,
 	if (v->said.backend_req)
 		v->backend_req = handover_take(set->handover, v->said.backend_req);
 	if (!err)
-		err = message_resume(v);
+		err = vhost_inbox_resume(&v->in);
+	v->again = true;
 	if (!err) {
 		*out = v;
 		return 0;
