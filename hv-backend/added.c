@@ -54,6 +54,7 @@ bool added_uuid_read(const char *text, uint8_t uuid[16])
 {
 	unsigned digits = 0;
 
+	memset(uuid, 0, 16);
 	for (; *text; text++) {
 		static const char hex[] = "0123456789abcdef";
 		const char *digit = strchr(hex, *text | 0x20);

@@ -101,11 +101,15 @@ override="<qemu:override><qemu:device alias='ua-tmem'><qemu:frontend>
 	</qemu:frontend></qemu:device></qemu:override>"
 with_room() { sed -i "s,<domain type='qemu',& xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0',; s,^</domain>,$(tr -d '\n\t' <<<"$override")</domain>," "$work/$1.xml"; }
 
+tmemd_run() {
+	setsid "$build/tmemd" --run-dir /run/tmemd --queues $((qemu_vectors - 1)) --arena 512M >>"$work/tmemd.log" 2>&1 &
+	tmemd_pid=$!
+	await 10 tmemctl version >/dev/null 2>&1 || die "tmemd starts"
+}
+
 # ---- at the start ---------------------------------------------------------------
 
-setsid "$build/tmemd" --run-dir /run/tmemd --queues $((qemu_vectors - 1)) --arena 512M >"$work/tmemd.log" 2>&1 &
-tmemd_pid=$!
-await 10 tmemctl version >/dev/null 2>&1 || die "tmemd starts"
+tmemd_run
 libvirtd_start
 guest_go a-load
 domain_define a $uuid_a q35 "$(swapping a)" "$(domain_device a)" "$(metadata "<tmem:quota weight='300' persistent-max='256M'/>")"
@@ -246,4 +250,9 @@ touch /run/tmemd/c.sock
 check "a socket path that exists is left alone" expect 1 "/run/tmemd/c.sock is there already" tmemctl attach c
 check "and the domain gets no device" fails has_device c --inactive
 rm /run/tmemd/c.sock
+check "tmemd ends" tmemd_stop
+check "tmemd-libvirt sees it" await 10 watch_said 'tmemd is away'
+rm /run/tmemd/guests.conf
+tmemd_run
+check "and tells a tmemd that knows nothing of all domains" await 10 guest_is_there d
 test_end

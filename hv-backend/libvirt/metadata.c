@@ -12,11 +12,11 @@
 
 #include "size.h"
 
-/* hv-backend/libvirt/tmem.rng, byte for byte. */
-extern const char metadata_schema[], metadata_schema_end[];
+/* hv-backend/libvirt/tmem.rng, as a text. */
+extern const char metadata_schema[];
 __asm__(".pushsection .rodata\n"
 	"metadata_schema: .incbin \"hv-backend/libvirt/tmem.rng\"\n"
-	"metadata_schema_end: .byte 0\n"
+	".byte 0\n"
 	".popsection\n");
 
 /* Which attribute is which option. */
@@ -101,7 +101,7 @@ static int schema_check(xmlDoc *doc, struct config_error *e)
 	struct complaint c = { .line = 0 };
 	xmlRelaxNGParserCtxt *parser =
 		xmlRelaxNGNewMemParserCtxt(metadata_schema,
-					   (int)(metadata_schema_end - metadata_schema));
+					   (int)strlen(metadata_schema));
 	xmlRelaxNG *schema = parser ? xmlRelaxNGParse(parser) : NULL;
 	xmlRelaxNGValidCtxt *valid = schema ? xmlRelaxNGNewValidCtxt(schema) : NULL;
 	int err = -ENOMEM;
