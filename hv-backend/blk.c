@@ -323,7 +323,16 @@ static enum session_verdict serve(void *arg, struct session_worker *w, struct ri
 	return SESSION_DONE;
 }
 
-const struct queue_service blk_service = { .serve = serve };
+static void refuse(void *arg, struct ring *ring, const struct ring_chain *c)
+{
+	struct blk *d = arg;
+
+	atomic_fetch_add_explicit(&d->errors, 1, memory_order_relaxed);
+	status_write(ring, c, VIRTIO_BLK_S_IOERR);
+	ring_complete(ring, c->head, 0);
+}
+
+const struct queue_service blk_service = { .serve = serve, .refuse = refuse };
 
 /* ---- the device ---------------------------------------------------------------------- */
 

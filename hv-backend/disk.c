@@ -142,6 +142,9 @@ static void on_resumed(void *arg, bool fresh, uint64_t stamp)
 	struct disk *d = arg;
 	bool lost = !fresh && stamp != atomic_load(&d->env.kept->life);
 
+	/* Requests of a driver that is no more are nobody's to be judged. */
+	for (unsigned i = 0; fresh && i < QUEUES_MAX; i++)
+		atomic_store(&d->env.kept->ring[i].word, 0);
 	if (lost)
 		disk_log(LOG_LEVEL_ERROR, d, "what its driver wrote before is lost: "
 					     "reads of it are errors");
@@ -481,6 +484,8 @@ static int workers_start(struct disk *d)
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
 		of[i] = d->worker[i % DISK_WORKERS];
 	queue_set_init_device(&d->set, QUEUES_MAX, of, &blk_service, &d->blk, bell_ring, d);
+	for (unsigned i = 0; i < QUEUES_MAX; i++)
+		ring_keep(&d->set.queue[i].ring, &d->env.kept->ring[i].word);
 	return 0;
 }
 

@@ -27,7 +27,7 @@
 #include "tmem.h"
 #include "tmemp_ivshmem.h"
 
-#define KEEP_VERSION	2u
+#define KEEP_VERSION	3u
 #define KEEP_GUESTS_MAX	1024u
 
 /*
@@ -132,6 +132,7 @@ struct keep_disk {
 	struct keep_vmm vmm;
 	uint64_t blocks;		/* it has, of 4 KiB */
 	_Atomic uint64_t life;		/* drawn whenever it begins empty */
+	struct keep_ring ring[KEEP_QUEUES_MAX];	/* their strikes alone outlive a connection */
 };
 
 /* used is stored last, and cleared first. */

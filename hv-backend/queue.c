@@ -111,10 +111,27 @@ static int queue_fetch_locked(struct queue *q, struct ring_chain *c, const char 
 	return ring_fetch(&q->ring, c, why);
 }
 
+#define STRIKES_REFUSE	2u	/* answered with an error */
+
+/* What the daemon died of comes first after a start, and is judged once. */
+static enum session_verdict queue_execute_locked(struct queue *q, struct session_worker *w,
+						 bool alone)
+{
+	const struct queue_service *s = q->set->service;
+	unsigned strikes = q->strikes;
+
+	q->strikes = 0;
+	if (strikes)
+		ring_judge(&q->ring, false, strikes);
+	if (strikes < STRIKES_REFUSE)
+		return s->serve(q->set->service_arg, w, &q->ring, &w->chain, alone);
+	s->refuse(q->set->service_arg, &q->ring, &w->chain);
+	return SESSION_DONE;
+}
+
 static enum step queue_step_locked(struct queue *q, struct session_worker *w, bool alone)
 {
 	enum session_verdict verdict;
-	struct queue_set *set = q->set;
 	const char *why;
 	int n;
 
@@ -128,7 +145,7 @@ static enum step queue_step_locked(struct queue *q, struct session_worker *w, bo
 	if (q->inflight)
 		inflight_begin(q->inflight, w->chain.head);
 	blame_set(q->ring.kept);
-	verdict = set->service->serve(set->service_arg, w, &q->ring, &w->chain, alone);
+	verdict = queue_execute_locked(q, w, alone);
 	blame_set(NULL);
 	if (verdict == SESSION_BARRIER) {
 		ring_unfetch(&q->ring);
@@ -219,8 +236,7 @@ unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
 
 /* ---- what another process was executing ----------------------------------- */
 
-#define STRIKES_REFUSE	2u	/* answered with an error */
-#define STRIKES_LEAVE	3u	/* the same, and the key is not touched */
+#define STRIKES_LEAVE	3u	/* as STRIKES_REFUSE, and the key is not touched */
 #define STRIKES_FAIL	4u	/* that kills, too */
 
 static void request_refuse_locked(struct queue *q, struct session_worker *w, unsigned strikes)
@@ -314,6 +330,14 @@ static void queue_run_locked(struct queue *q, const struct queue_place *place)
 	q->running = true;
 }
 
+/* Faults of the daemon while it executed what the ring, not started yet, takes next. */
+static unsigned strikes_before(const struct queue *q)
+{
+	uint64_t word = q->set->service->refuse && q->ring.kept ? ring_word(&q->ring) : 0;
+
+	return word & RING_BUSY ? ring_strikes(word) : 0;
+}
+
 int queue_start(struct queue *q, const struct queue_place *place, uint64_t features)
 {
 	struct ring_layout at;
@@ -322,6 +346,7 @@ int queue_start(struct queue *q, const struct queue_place *place, uint64_t featu
 	pthread_mutex_lock(&q->lock);
 	err = place_resolve(&q->set->mem, place, &at);
 	if (!err) {
+		q->strikes = strikes_before(q);
 		ring_start(&q->ring, &memmap_ring_ops, &q->set->mem, &at, features);
 		if (q->inflight)
 			inflight_resume(q->inflight, at.num, q->ring.used_next);

@@ -49,6 +49,11 @@ struct queue_service {
 	/* Serve the chain just fetched from r: as session_serve(). */
 	enum session_verdict (*serve)(void *arg, struct session_worker *w, struct ring *r,
 				      const struct ring_chain *c, bool alone);
+	/*
+	 * Answer it with an error and nothing else: it was being executed each time
+	 * the daemon died of a fault.  NULL: the set knows its own way (queue_replay()).
+	 */
+	void (*refuse)(void *arg, struct ring *r, const struct ring_chain *c);
 };
 
 /* Where the VMM says the ring is, in its own addresses. */
@@ -70,6 +75,7 @@ struct queue {
 	int call;			/* interrupt descriptor, -1: none */
 	bool barrier;			/* the next request waits for until[] */
 	uint16_t until[QUEUES_MAX];
+	unsigned strikes;		/* of the first request after the start */
 	struct inflight *inflight;	/* where its requests in flight are noted; NULL: nowhere */
 
 	_Atomic(const char *) fault;	/* why the ring failed; constant text */

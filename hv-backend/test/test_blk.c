@@ -309,6 +309,28 @@ static void test_in_flight_comes_first(void **state)
 	inflight_drop(&r);
 }
 
+/* The daemon died twice of what it executed there: an error, and on with the next. */
+static void test_what_kills_twice_is_refused(void **state)
+{
+	static _Atomic uint64_t word;
+	struct queue *q = &f.set.queue[0];
+
+	(void)state;
+	queue_stop(q);
+	ring_keep(&q->ring, &word);
+	for (unsigned strikes = 0; strikes < 4; strikes++) {
+		header_set(VIRTIO_BLK_T_FLUSH, 0);
+		atomic_store(&word, RING_BUSY | (uint64_t)strikes << RING_STRIKE_SHIFT);
+		assert_int_equal(queue_start(q, &f.ring.place, 0), 0);
+		SERVE(HEAD, TAIL);
+		assert_int_equal(status(), strikes < 2 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+		header_set(VIRTIO_BLK_T_FLUSH, 0);
+		SERVE(HEAD, TAIL);
+		assert_int_equal(status(), VIRTIO_BLK_S_OK);
+		queue_stop(q);
+	}
+}
+
 /* ---- the spill, and a process that dies between two steps --------------------------- */
 
 static void page_make(void *page, uint8_t seed)
@@ -461,6 +483,7 @@ int main(void)
 		TEST(test_drops_all_or_nothing),
 		TEST(test_a_broken_ring_fails_the_connection_alone),
 		TEST(test_in_flight_comes_first),
+		TEST(test_what_kills_twice_is_refused),
 		TEST(test_from_memory_to_spill_and_back),
 		TEST(test_died_between_commit_and_hole),
 		TEST(test_died_in_a_discard),
