@@ -149,7 +149,7 @@ domain_is() {
 
 # meet_at POINT [SECONDS]: until a guest has come to `meet POINT`.
 meet_at() {
-	await "${2:-120}" test -e "$work/share/at-$1" || die "a guest comes to $1"
+	await "${2:-300}" test -e "$work/share/at-$1" || die "a guest comes to $1"
 }
 
 tmemctl() {
