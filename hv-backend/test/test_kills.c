@@ -4,6 +4,7 @@
  * and flush all the time, over both transports, and that notice nothing but a pause.
  *
  *   KILLS=N       kills at random times (30); the named steps die N / 10 times each
+ *   HOLD=N        MiB of pages held beside, for what a rebuild takes (0)
  *   STEP=TEXT     of the named steps only those with TEXT in their name
  *   TEST=NAME     only this test
  *   TMEM_SEED=N   of the guests' choices
@@ -256,16 +257,25 @@ static void *guest_run(void *arg)
 
 /* ---- the world ------------------------------------------------------------------ */
 
+static unsigned hold_mib(void)
+{
+	const char *hold = getenv("HOLD");
+
+	return hold ? (unsigned)strtoul(hold, NULL, 10) : 0;
+}
+
 static void world_start(unsigned timeout_ms)
 {
+	static char arena[32];
 	static const char *const args[] = {
-		"--log-level", "info", "--arena", "12M", "--persistent-max", "3M",
+		"--log-level", "info", "--arena", arena, "--persistent-max", "3M",
 		"--workers", "2",
 		"--guest", "v", "--guest-ivshmem", "i", "--guest", "p", NULL,
 	};
 	const char *build = getenv("TMEM_BUILD");
 	static char program[4096], keeper[4096];
 
+	snprintf(arena, sizeof(arena), "%uM", 12 + hold_mib());
 	memset(&w, 0, sizeof(w));
 	w.timeout_ms = timeout_ms;
 	snprintf(program, sizeof(program), "%s/tmemd", build ? build : "build");
@@ -461,16 +471,35 @@ static void pauses_print(void)
 		      pages > 0 ? ms / (pages * TMEMP_PAGE_SIZE / 1073741824.0) : 0);
 }
 
+/* Pages that only make the arena fuller. */
+static struct front *hold(void)
+{
+	struct front *f = guest_open("p", false);
+	uint8_t page[TMEMP_PAGE_SIZE];
+
+	for (unsigned n = 0; n < hold_mib() * 256; n++) {
+		struct front_key key = key_of(1, n);
+
+		content(page, n + 1);
+		assert_int_equal(front_put_post(&f->queue[0], &key, page, n), 0);
+	}
+	assert_int_equal(front_queue_drain(&f->queue[0]), 0);
+	return f;
+}
+
 static void test_random(void **state)
 {
 	uint64_t rng = now_ns();
+	struct front *holder;
 	const char *found;
 
 	(void)state;
 	world_start(WAIT_MS * HOSTING_SLOW);
+	holder = hold();
 	guests_start();
 	kill_some(kills_wanted(), &rng);
 	found = guests_stop();
+	front_destroy(holder);
 	pauses_print();
 	world_stop(found);
 }
