@@ -33,6 +33,7 @@
 /* The one architecture whose registers are known here. */
 #if defined(__x86_64__) && HOSTING_SLOW == 1
 
+#define SYSCALL	0x050f		/* the instruction, as a little-endian number */
 #define ENDED	LONG_MIN	/* a call that was the daemon's last */
 
 static struct daemon tmemd;
@@ -51,6 +52,24 @@ static bool stopped(int *status)
 {
 	assert_int_equal(waitpid(tmemd.pid, status, __WALL), tmemd.pid);
 	return WIFSTOPPED(*status);
+}
+
+/* Stop the main thread where it waits in a system call, which it does when idle. */
+static void stop_in_call(struct user_regs_struct *regs)
+{
+	int status;
+
+	assert_int_equal(ptrace(PTRACE_SEIZE, tmemd.pid, 0, 0), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_int_equal(ptrace(PTRACE_INTERRUPT, tmemd.pid, 0, 0), 0);
+		assert_true(stopped(&status));
+		assert_int_equal(ptrace(PTRACE_GETREGS, tmemd.pid, 0, regs), 0);
+		if ((ptrace(PTRACE_PEEKTEXT, tmemd.pid, regs->rip - 2, 0) & 0xffff) == SYSCALL)
+			return;
+		assert_int_equal(ptrace(PTRACE_CONT, tmemd.pid, 0, 0), 0);
+		usleep(1000);
+	}
+	fail_msg("the daemon is never idle");
 }
 
 /* Some bytes of the daemon's stack below what it uses. */
@@ -74,21 +93,16 @@ static long call(long nr, const char *text, unsigned text_arg, const unsigned lo
 {
 	struct user_regs_struct saved, regs;
 	unsigned long a[6];
-	long result = ENDED, code;
+	long result = ENDED;
 	bool refused = false;
 	int status;
 
 	memcpy(a, args, sizeof(a));
-	assert_int_equal(ptrace(PTRACE_SEIZE, tmemd.pid, 0, 0), 0);
-	assert_int_equal(ptrace(PTRACE_INTERRUPT, tmemd.pid, 0, 0), 0);
-	assert_true(stopped(&status));
-	assert_int_equal(ptrace(PTRACE_GETREGS, tmemd.pid, 0, &saved), 0);
+	stop_in_call(&saved);
 	regs = saved;
 	if (text)
 		a[text_arg] = text_give(&saved, text);
-	regs.rip -= 2;		/* it stopped in a system call: back onto that instruction */
-	code = ptrace(PTRACE_PEEKTEXT, tmemd.pid, regs.rip, 0);
-	assert_int_equal(code & 0xffff, 0x050f);
+	regs.rip -= 2;		/* back onto the instruction that makes calls */
 	regs.orig_rax = ~0ul;
 	regs.rax = (unsigned long)nr;
 	regs.rdi = a[0]; regs.rsi = a[1]; regs.rdx = a[2];
@@ -245,7 +259,6 @@ static const struct forbidden {
 	{ "clone without CLONE_THREAD", SYS_clone, NULL, { SIGCHLD, 0, 0, 0, 0, 0 } },
 	{ "ptrace", SYS_ptrace, NULL, { PTRACE_PEEKDATA, 1, 0, 0, 0, 0 } },
 	{ "socket(AF_INET)", SYS_socket, NULL, { AF_INET, SOCK_STREAM, 0, 0, 0, 0 } },
-	{ "connect", SYS_connect, NULL, { ~0ul, 0, 0, 0, 0, 0 } },
 	{ "kill", SYS_kill, NULL, { 0x7ffffff, 0, 0, 0, 0, 0 } },
 	{ "setuid", SYS_setuid, NULL, { 0 } },
 	{ "unshare", SYS_unshare, NULL, { 0 } },
