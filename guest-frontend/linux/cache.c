@@ -5,15 +5,15 @@
  * Owns:     what the guest believes of pages in the host, and whether any are kept.
  * How:      a page is put when the kernel drops it, posted from where interrupts are
  *           off, never waited for; where there is no room for it, in the ring or in
- *           cache_stage.c, it is not put.  Its tag is
- *           the sum of two generations, its file's and its own (both hashed, generation.c).
- *           Both only grow, so the sums are equal exactly if neither ended in between.
+ *           cache_stage.c, it is not put.  Its tag is the sum of two generations, its
+ *           file's and its own (both hashed, generation.c).  Both only grow, so two sums
+ *           are equal exactly if neither ended in between.
  *           A page is got when the kernel is about to read it: a batch is queued, waited
  *           for with one deadline, and each answer believed if its tag is the present one.
  *
  *   The rules of coherence, and who keeps them:
  *   1. Only a page that is what the disk has is put; whatever leaves the page cache
- *      otherwise is invalidated.                                 provider; put_or_end here
+ *      otherwise is invalidated.                            provider and tmem_cache_put
  *   2. Nothing is put of a file that may be changing under the page cache.    provider
  *   3. A get fills only a page that nobody has filled, in whole folios.       provider
  *   4. Only files whose pages all come and go through the page cache.         provider
@@ -29,8 +29,8 @@
  * Why a late answer is harmless: the tag is compared after the answer has come, with the
  * page locked, and what invalidates it later waits for that lock and drops the page.
  *
- * Why a put that is dropped is harmless: it ends the generation like an invalidation, so
- * no older page under its key is believed.
+ * Why a put that is dropped is harmless, here or in cache_stage.c: it ends the generation
+ * like an invalidation, so no older page under its key is believed.
  *
  * Locks:    cache_lock (on and off; sleeps) before request.c's; else none.
  */
@@ -55,7 +55,7 @@
 #define RANGE_BY_PAGE	64u	/* longer ranges end the whole file's generation */
 #define PAGES_PER_FILE	16u	/* words for pages to each word for files */
 #define FILTER_SPAN	4u	/* drops remembered, in sizes of the guest's memory */
-#define STAGE_SHARE	128u	/* part of the guest's memory for bursts of puts */
+#define STAGE_SHARE	64u	/* part of the guest's memory for bursts of puts */
 
 static bool cache;
 module_param(cache, bool, 0444);
@@ -73,6 +73,7 @@ static DEFINE_MUTEX(cache_lock);
 
 static struct {
 	const struct tmem_cache_provider *provider;	/* NULL: off.  Under cache_lock */
+	bool ready;			/* between init and exit.  Under cache_lock */
 	bool putting, getting;		/* written under cache_lock */
 	struct tmem_generations files, pages;
 	struct tmem_filter filter;
@@ -100,17 +101,6 @@ static struct page_hash page_hash(u64 file, u64 index)
 	return (struct page_hash){
 		.file = file,
 		.page = ((file ^ file >> 32) + index) * GOLDEN_RATIO_64,
-	};
-}
-
-/* The nonce keeps apart file systems that had the same pool one after the other. */
-static struct tmem_key page_key(const struct tmem_cache_file *file,
-				const struct tmem_cache_fs_key *fs, u64 index)
-{
-	return (struct tmem_key){
-		.pool = fs->pool,
-		.index = index,
-		.oid = { file->object[0], file->object[1], file->object[2] ^ fs->nonce },
 	};
 }
 
@@ -145,13 +135,12 @@ static bool generation_end(struct tmem_generations *g, u64 hash)
 /* Ask the host to drop what is believed no more, if that costs nobody a slot. */
 static void flush_hint(const struct tmem_cache_file *file, u64 index, bool whole)
 {
-	struct tmem_cache_fs_key fs;
 	struct tmem_slot *slot;
 	struct tmem_key key;
 
-	if (!tmem_cache_fs_find(file->fs, &fs))
+	if (!tmem_cache_fs_key(file, &key))
 		return;
-	key = page_key(file, &fs, index);
+	key.index = index;
 	slot = tmem_request_begin(&key, TMEM_SPARE);
 	if (!slot)
 		return;
@@ -222,17 +211,22 @@ static bool put_post(const struct tmem_key *key, struct page *page)
 static bool put_send(const struct tmem_cache_file *file, u64 index, struct page *page,
 		     struct page_hash hash)
 {
-	struct tmem_cache_fs_key fs;
 	struct tmem_key key;
 
-	if (!tmem_cache_fs_find(file->fs, &fs))
+	if (!tmem_cache_fs_key(file, &key))
 		return false;
-	key = page_key(file, &fs, index);
+	key.index = index;
 	key.tag = tag_mark(hash);
-	if (put_post(&key, page) || (tmem_host_ready() && tmem_stage_add(&key, page)))
+	if (put_post(&key, page) || (tmem_host_ready() && tmem_stage_add(&key, hash.page, page)))
 		return true;
 	tmem_count(TMEM_CACHE_PUTS_DROPPED);
 	return false;
+}
+
+void tmem_cache_put_lost(u64 hash)
+{
+	tmem_count(TMEM_CACHE_PUTS_DROPPED);
+	generation_end(&source.pages, hash);
 }
 
 void tmem_cache_put(const struct tmem_cache_file *file, u64 index, struct page *page, bool worthy)
@@ -250,20 +244,24 @@ void tmem_cache_put(const struct tmem_cache_file *file, u64 index, struct page *
 
 /* ---- get ------------------------------------------------------------------ */
 
+u64 tmem_cache_deadline_ns(void)
+{
+	return ktime_get_ns() + (u64)READ_ONCE(cache_wait_us) * NSEC_PER_USEC;
+}
+
 /* Ask for what may be there.  Returns how many were asked for. */
-static unsigned int get_submit(const struct tmem_cache_file *file,
-			       const struct tmem_cache_fs_key *fs, u64 hash,
-			       struct tmem_cache_want *wants, unsigned int count)
+static unsigned int get_submit(struct tmem_key key, u64 hash, struct tmem_cache_want *wants,
+			       unsigned int count)
 {
 	unsigned int i, asked = 0;
 	u64 tag;
 
 	for (i = 0; i < count; i++) {
 		struct tmem_cache_want *w = &wants[i];
-		struct tmem_key key = page_key(file, fs, w->index);
 
 		if (w->index > U32_MAX || !tag_now(page_hash(hash, w->index), &tag))
 			continue;
+		key.index = w->index;
 		w->slot = tmem_request_begin(&key, TMEM_BRIEF);
 		if (w->slot && tmem_get_submit(w->slot, &key, NULL))
 			w->slot = NULL;
@@ -297,18 +295,18 @@ void tmem_cache_get(const struct tmem_cache_file *file, struct tmem_cache_want *
 		    unsigned int count)
 {
 	u64 hash = file_hash(file), deadline_ns;
-	struct tmem_cache_fs_key fs;
+	struct tmem_key key;
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
 		wants[i].hit = false;
 		wants[i].slot = NULL;
 	}
-	if (!READ_ONCE(source.getting) || !tmem_cache_fs_find(file->fs, &fs))
+	if (!READ_ONCE(source.getting) || !tmem_cache_fs_key(file, &key))
 		return;
-	deadline_ns = ktime_get_ns() + (u64)READ_ONCE(cache_wait_us) * NSEC_PER_USEC;
+	deadline_ns = tmem_cache_deadline_ns();
 	tmem_stage_pace(deadline_ns);
-	if (!get_submit(file, &fs, hash, wants, count))
+	if (!get_submit(key, hash, wants, count))
 		return;
 	for (i = 0; i < count; i++) {
 		if (wants[i].slot)
@@ -318,15 +316,36 @@ void tmem_cache_get(const struct tmem_cache_file *file, struct tmem_cache_want *
 
 /* ---- on and off ----------------------------------------------------------- */
 
-static int source_on_locked(void)
+static void source_free_locked(void)
 {
-	const struct tmem_cache_provider *p = tmem_cache_provider();
+	tmem_stage_exit();
+	tmem_filter_exit(&source.filter);
+	tmem_generations_exit(&source.files);
+	tmem_generations_exit(&source.pages);
+}
+
+/*
+ * Once on, a guest pays of its memory 0.2 % for generations, 0.2 % for the filter, 1.6 %
+ * but at most 8 MiB for bursts; never on, nothing.
+ */
+static int source_alloc_locked(void)
+{
+	unsigned long pages = totalram_pages();
+	int err = tmem_generations_init(&source.pages, pages);
+
+	if (!err)
+		err = tmem_generations_init(&source.files, pages / PAGES_PER_FILE);
+	if (!err)
+		err = tmem_filter_init(&source.filter, FILTER_SPAN * pages);
+	if (!err)
+		err = tmem_stage_init(clamp(pages / STAGE_SHARE, 256ul, 2048ul));
+	return err;
+}
+
+static int provider_start_locked(const struct tmem_cache_provider *p)
+{
 	int err;
 
-	if (!p) {
-		pr_err("tmem: the page cache stays off: this kernel has no way to see it\n");
-		return -EOPNOTSUPP;
-	}
 	/* What was invalidated while off was not noted. */
 	tmem_generations_end_all(&source.files);
 	tmem_generations_end_all(&source.pages);
@@ -334,13 +353,33 @@ static int source_on_locked(void)
 	if (err)
 		return err;
 	err = p->start();
-	if (err) {
+	if (err)
 		tmem_cache_fs_stop();
-		return err;
+	return err;
+}
+
+static int source_on_locked(void)
+{
+	const struct tmem_cache_provider *p = tmem_cache_provider();
+	int err = 0;
+
+	if (!p) {
+		pr_err("tmem: the page cache stays off: this kernel has no way to see it\n");
+		return -EOPNOTSUPP;
 	}
+	if (!source.pages.words) {
+		err = source_alloc_locked();
+		if (err)
+			source_free_locked();
+	}
+	if (!err)
+		err = provider_start_locked(p);
+	if (err)
+		return err;
 	source.provider = p;
 	WRITE_ONCE(source.putting, true);
 	WRITE_ONCE(source.getting, true);
+	tmem_cache_fs_begin();
 	pr_info("tmem: page cache on, by %s\n", p->name);
 	return 0;
 }
@@ -362,7 +401,7 @@ int tmem_cache_switch(bool on)
 	int err = 0;
 
 	mutex_lock(&cache_lock);
-	if (!source.pages.words)
+	if (!source.ready)
 		err = -ENODEV;
 	else if (on && !source.provider)
 		err = source_on_locked();
@@ -387,43 +426,15 @@ void tmem_cache_set_filter(unsigned int filter)
 	WRITE_ONCE(cache_filter, filter);
 }
 
-static void source_exit_locked(void)
+/* A page cache that stays off has said why; the rest of the module goes on. */
+void tmem_cache_init(void)
 {
-	tmem_stage_exit();
-	tmem_filter_exit(&source.filter);
-	tmem_generations_exit(&source.files);
-	tmem_generations_exit(&source.pages);
-}
-
-/* Of the guest's memory: 0.2 % for generations, 0.2 % for the filter, 4 MiB at most for bursts. */
-static int source_init_locked(void)
-{
-	unsigned long pages = totalram_pages();
-	int err = tmem_generations_init(&source.pages, pages);
-
-	if (!err)
-		err = tmem_generations_init(&source.files, pages / PAGES_PER_FILE);
-	if (!err)
-		err = tmem_filter_init(&source.filter, FILTER_SPAN * pages);
-	if (!err)
-		err = tmem_stage_init(clamp(pages / STAGE_SHARE, 256ul, 1024ul));
-	if (err)
-		source_exit_locked();
-	return err;
-}
-
-int tmem_cache_init(void)
-{
-	int err;
-
-	cache_filter = min(cache_filter, TMEM_FILTER_TWICE);
 	mutex_lock(&cache_lock);
-	err = source_init_locked();
+	cache_filter = min(cache_filter, TMEM_FILTER_TWICE);
+	source.ready = true;
+	if (cache)
+		source_on_locked();
 	mutex_unlock(&cache_lock);
-	/* A page cache that stays off has said why; the rest of the module goes on. */
-	if (!err && cache)
-		tmem_cache_switch(true);
-	return err;
 }
 
 void tmem_cache_exit(void)
@@ -431,6 +442,7 @@ void tmem_cache_exit(void)
 	mutex_lock(&cache_lock);
 	if (source.provider)
 		source_off_locked();
-	source_exit_locked();
+	source.ready = false;
+	source_free_locked();
 	mutex_unlock(&cache_lock);
 }

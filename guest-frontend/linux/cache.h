@@ -49,6 +49,9 @@ void tmem_cache_invalidate(const struct tmem_cache_file *file, u64 first, u64 la
 void tmem_cache_get(const struct tmem_cache_file *file, struct tmem_cache_want *wants,
 		    unsigned int count);
 
+/* Until when a read that begins to wait now waits, as ktime_get_ns(). */
+u64 tmem_cache_deadline_ns(void);
+
 /* ---- providers ------------------------------------------------------------ */
 
 struct tmem_cache_provider {
@@ -70,7 +73,7 @@ extern const struct tmem_cache_provider tmem_cache_api;
 /* The one for this kernel, or NULL. */
 static inline const struct tmem_cache_provider *tmem_cache_provider(void)
 {
-#if defined(CONFIG_CLEANCACHE) && 0
+#ifdef CONFIG_CLEANCACHE
 	return &tmem_cache_api;
 #elif defined(CONFIG_DYNAMIC_FTRACE_WITH_REGS)
 	return &tmem_cache_hooks;
@@ -81,7 +84,7 @@ static inline const struct tmem_cache_provider *tmem_cache_provider(void)
 
 /* ---- the module ----------------------------------------------------------- */
 
-int  tmem_cache_init(void);
+void tmem_cache_init(void);
 void tmem_cache_exit(void);
 
 #endif

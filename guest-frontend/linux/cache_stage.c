@@ -7,7 +7,7 @@
  *           its ring, and it cannot wait.  What finds no slot is copied here, and a worker,
  *           which can wait, puts it.  Where this is full too the page is not kept.
  *           Readers are paced: where it is filling up they wait for a while before they
- *           read on.  A host that lets them wait in vain paces nobody for some time.
+ *           read on.  A host that lets them wait in vain a few times paces nobody for some time.
  *           A page may be put behind a newer one of its key here.  Then the host has the
  *           older tag, which nobody believes: that costs a hit.
  * Must not: hold up whoever adds; take slots that others need.
@@ -22,6 +22,7 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -31,14 +32,17 @@
 #include "compat.h"
 #include "stats.h"
 
-#define TRIES		20u	/* for a slot, before the worker gives the processor up */
+#define POLL_US		200u	/* for a slot; then the worker sleeps */
+#define TRIES		20u	/* of that, before the page is lost */
 #define TRY_US		100u
 #define PACED_PART	4u	/* fuller than one in so many, readers wait */
-#define UNPACED		(HZ / 10)
+#define VAIN_MOST	3u	/* waits in a row that may be in vain */
+#define UNPACED		HZ	/* after that */
 
 struct staged {
 	struct list_head entry;
 	struct tmem_key key;
+	u64 hash;
 	void *page;
 };
 
@@ -50,6 +54,7 @@ static struct {
 	struct staged *all;
 	unsigned int pages;
 	atomic_t used;			/* pages - free */
+	unsigned int vain;		/* waits in vain since the last that was not */
 	unsigned long unpaced;		/* in jiffies: nobody is paced before */
 	wait_queue_head_t room;		/* waits for it to be nearly empty */
 } stage = {
@@ -103,11 +108,13 @@ void tmem_stage_pace(u64 deadline_ns)
 	if (stage_has_room() || now >= deadline_ns || tmem_queues_overdue() ||
 	    time_before(jiffies, READ_ONCE(stage.unpaced)))
 		return;
-	if (!wait_event_timeout(stage.room, stage_has_room(), nsecs_to_jiffies(deadline_ns - now) + 1))
+	if (wait_event_timeout(stage.room, stage_has_room(), nsecs_to_jiffies(deadline_ns - now) + 1))
+		stage.vain = 0;
+	else if (++stage.vain > VAIN_MOST)
 		WRITE_ONCE(stage.unpaced, jiffies + UNPACED);
 }
 
-bool tmem_stage_add(const struct tmem_key *key, struct page *page)
+bool tmem_stage_add(const struct tmem_key *key, u64 hash, struct page *page)
 {
 	struct staged *s = stage_take(&stage.free);
 	void *from;
@@ -119,42 +126,53 @@ bool tmem_stage_add(const struct tmem_key *key, struct page *page)
 	memcpy(s->page, from, TMEMP_PAGE_SIZE);
 	kunmap_local(from);
 	s->key = *key;
+	s->hash = hash;
 	stage_give(&stage.waiting, s);
 	queue_work(system_unbound_wq, &worker);
 	return true;
 }
 
+/* A host that is at work has a slot soon: polling spares both sides an interrupt. */
 static struct tmem_slot *stage_slot(const struct tmem_key *key)
 {
-	struct tmem_slot *slot = tmem_request_begin(key, TMEM_SPARE);
-	unsigned int tries;
+	u64 polled = ktime_get_ns() + POLL_US * NSEC_PER_USEC;
+	struct tmem_slot *slot;
+	unsigned int tries = 0;
 
-	for (tries = 0; !slot && tries < TRIES; tries++) {
-		usleep_range(TRY_US, 2 * TRY_US);
-		slot = tmem_request_begin(key, TMEM_SPARE);
+	while (!(slot = tmem_request_begin(key, TMEM_SPARE))) {
+		if (ktime_get_ns() < polled) {
+			cpu_relax();
+			cond_resched();
+		} else if (tries++ < TRIES) {
+			usleep_range(TRY_US, 2 * TRY_US);
+		} else {
+			break;
+		}
 	}
 	return slot;
 }
 
-static void stage_put(const struct staged *s, struct tmem_slot *slot)
+static void stage_put(const struct staged *s)
 {
-	memcpy(slot->page, s->page, TMEMP_PAGE_SIZE);
-	if (!tmem_put_post(slot, &s->key))
-		tmem_count(TMEM_CACHE_PUTS);
+	struct tmem_slot *slot = stage_slot(&s->key);
+
+	if (slot) {
+		memcpy(slot->page, s->page, TMEMP_PAGE_SIZE);
+		if (!tmem_put_post(slot, &s->key)) {
+			tmem_count(TMEM_CACHE_PUTS);
+			return;
+		}
+	}
+	tmem_cache_put_lost(s->hash);
 }
 
 /* Alone: a work item does not run twice at a time. */
 static void stage_work(struct work_struct *work)
 {
-	struct tmem_slot *slot;
 	struct staged *s;
 
 	while ((s = stage_take(&stage.waiting))) {
-		slot = stage_slot(&s->key);
-		if (slot)
-			stage_put(s, slot);
-		else
-			tmem_count(TMEM_CACHE_PUTS_DROPPED);
+		stage_put(s);
 		stage_free(s);
 	}
 }

@@ -12,8 +12,12 @@ struct page;
 int  tmem_stage_init(unsigned int pages);
 void tmem_stage_exit(void);
 
-/* Copy a page; it is put under key, tag included, soon.  False: no room.  Any context. */
-bool tmem_stage_add(const struct tmem_key *key, struct page *page);
+/*
+ * Copy a page; it is put under key, tag included, soon, or lost, of which
+ * tmem_cache_put_lost is told with hash.  False: no room.  Any context.
+ */
+bool tmem_stage_add(const struct tmem_key *key, u64 hash, struct page *page);
+void tmem_cache_put_lost(u64 hash);
 
 /*
  * Whoever reads, and so makes the kernel drop pages, waits here until the host keeps up,

@@ -15,15 +15,7 @@
  *           after, because a page may have been read and dropped meanwhile.
  *
  *   Rules of coherence kept here; cache.c has them all:
- *   1. Reclaim holds the only references when it removes a folio, and has frozen them to
- *      0; nobody else is at 0.  Such a folio is put if it is up to date, clean, not under
- *      writeback, not of an inode that is going, page by page below the end of the file.
- *      The tracepoint fires with the folio locked and interrupts off.
- *   2. Between the invalidation before a direct write and the one after, a page can be
- *      read and reclaimed with what the disk had before.  So nothing is put while the
- *      file is open for writing and its lock is held or direct I/O is in flight; the
- *      kernel counts both down after the second invalidation.  The kernel's
- *      own cleancache lacked this and returned stale pages.
+ *   1, 2. cache_rules.h.  The tracepoint fires with the folio locked and interrupts off.
  *   3. A folio is filled if nobody began to: not up to date, dirty, under writeback, and
  *      without private data, which says which part is up to date.  All of it or nothing.
  *   4. Regular files of the file systems taken; not encrypted or verified (what is in the
@@ -45,10 +37,10 @@
 
 #include "cache.h"
 #include "cache_fs.h"
+#include "cache_rules.h"
 #include "cache_test.h"
 #include "compat.h"
 #include "hook.h"
-#include "stats.h"
 
 /* ---- files ---------------------------------------------------------------- */
 
@@ -65,14 +57,6 @@ static bool inode_cacheable(const struct inode *inode)
 	       !IS_DAX(inode) && !IS_SWAPFILE(inode);
 }
 
-/* Rule 2. */
-static bool inode_changing(struct inode *inode)
-{
-	return atomic_read(&inode->i_writecount) > 0 &&
-	       (rwsem_is_locked(&inode->i_rwsem) || atomic_read(&inode->i_dio_count) > 0) &&
-	       !tmem_cache_broken(TMEM_BREAK_WRITER);
-}
-
 static struct tmem_cache_file file_of(const struct inode *inode)
 {
 	return (struct tmem_cache_file){
@@ -82,24 +66,6 @@ static struct tmem_cache_file file_of(const struct inode *inode)
 }
 
 /* ---- put and invalidate: tracepoints -------------------------------------- */
-
-/* Rule 1, as far as it is the folio's. */
-static bool folio_reclaimed(struct folio *folio)
-{
-	return !folio_ref_count(folio) && folio_test_uptodate(folio) &&
-	       !folio_test_dirty(folio) && !folio_test_writeback(folio) &&
-	       !mapping_exiting(folio->mapping);
-}
-
-static bool folio_may_put(struct folio *folio, struct inode *inode)
-{
-	if (!folio_reclaimed(folio) || !inode_cacheable(inode))
-		return false;
-	if (!inode_changing(inode))
-		return true;
-	tmem_count(TMEM_CACHE_PUTS_UNSAFE);
-	return false;
-}
 
 static void folio_end(struct folio *folio, const struct inode *inode)
 {
@@ -112,22 +78,20 @@ static void folio_removed(void *unused, struct folio *folio)
 {
 	struct inode *inode = folio->mapping ? folio->mapping->host : NULL;
 	struct tmem_cache_file file;
-	pgoff_t end;
 	long i;
 
 	if (!inode_known(inode))
 		return;
-	if (!folio_may_put(folio, inode)) {
+	if (!inode_cacheable(inode) || !tmem_folio_may_put(folio, inode)) {
 		if (!tmem_cache_broken(TMEM_BREAK_DELETE))
 			folio_end(folio, inode);
 		return;
 	}
 	file = file_of(inode);
-	end = DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);
 	for (i = 0; i < folio_nr_pages(folio); i++) {
 		pgoff_t index = folio->index + i;
 
-		if (index < end)
+		if (tmem_index_in_file(inode, index))
 			tmem_cache_put(&file, index, folio_page(folio, i),
 				       folio_test_workingset(folio));
 		else
@@ -299,9 +263,12 @@ DEFINE_STATIC_CALL_NULL(original_read_pages, compat_read_pages_t);
 
 static struct tmem_hook read_pages_hook;
 
+/* NULL: there is none, though there should be; the kernel's function will know. */
 static struct folio *window_folio(struct readahead_control *rac, unsigned int at)
 {
-	return xa_load(&rac->mapping->i_pages, rac->_index + at);
+	struct folio *folio = xa_load(&rac->mapping->i_pages, rac->_index + at);
+
+	return xa_is_value(folio) ? NULL : folio;
 }
 
 static void window_read(struct readahead_control *rac)
@@ -331,9 +298,9 @@ static unsigned int window_gather(struct readahead_control *rac, unsigned int at
 
 	while (at + count < rac->_nr_pages) {
 		struct folio *folio = window_folio(rac, at + count);
-		long nr = folio_nr_pages(folio);
+		long nr = folio ? folio_nr_pages(folio) : 0;
 
-		if (!folio_wants(folio) || count + nr > TMEM_CACHE_BATCH)
+		if (!nr || !folio_wants(folio) || count + nr > TMEM_CACHE_BATCH)
 			break;
 		wants_set(wants + count, folio, 0, nr);
 		count += nr;
@@ -369,6 +336,8 @@ static unsigned int window_get_single(struct readahead_control *rac, unsigned in
 {
 	struct folio *folio = window_folio(rac, at);
 
+	if (!folio)
+		return rac->_nr_pages;
 	if (!folio_fetch(file, folio))
 		return at + folio_nr_pages(folio);
 	window_step(rac, at, folio);

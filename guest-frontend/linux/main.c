@@ -57,13 +57,9 @@ static int __init tmem_init(void)
 	err = tmem_event_init();
 	if (err)
 		goto err_swap;
-	err = tmem_cache_init();
-	if (err)
-		goto err_event;
+	tmem_cache_init();
 	return 0;
 
-err_event:
-	tmem_event_exit();
 err_swap:
 	tmem_swap_exit();
 err_host:

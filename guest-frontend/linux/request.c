@@ -305,6 +305,17 @@ static int control_call(struct tmem_slot *slot, struct tmemp_response *answer)
 	return status == TMEMP_STATUS_NONE ? -EIO : -EPROTO;
 }
 
+int tmem_flush_object(const struct tmem_key *key)
+{
+	struct tmem_slot *slot = tmem_request_begin(key, TMEM_WAIT);
+	struct tmemp_response answer;
+
+	if (!slot)
+		return -ETIMEDOUT;
+	page_start(slot, key, TMEMP_OP_FLUSH_OBJECT, TMEM_PAGE_NONE)->key.index = 0;
+	return control_call(slot, &answer);
+}
+
 static int host_hello(void)
 {
 	struct tmem_slot *slot = tmem_slot_acquire(tmem_queue_at(0), TMEM_WAIT);

@@ -117,6 +117,9 @@ int  tmem_flush_object_post(struct tmem_slot *slot, const struct tmem_key *key);
 int  tmem_flush_post(struct tmem_slot *slot, const struct tmem_key *key,
 		     const struct tmem_call *lost);
 
+/* Flush an object and wait, bounded.  0: the host has done it. */
+int  tmem_flush_object(const struct tmem_key *key);
+
 /* What an answer came to; slot NULL: there was none.  The slot stays the caller's. */
 enum tmem_put_result tmem_put_result(const struct tmem_slot *slot);
 enum tmem_get_result tmem_get_result(const struct tmem_slot *slot, u64 tag);

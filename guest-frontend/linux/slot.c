@@ -426,7 +426,10 @@ static void slot_wait(struct tmem_slot *slot, unsigned int ms)
 	}
 }
 
-/* The caller waits no longer.  True: the slot is its again. */
+/*
+ * The caller waits no longer.  True: the slot is its again.  An answer may be there
+ * that nobody has seen yet, where this guest did not run.
+ */
 static bool slot_wait_end(struct tmem_slot *slot, bool brief)
 {
 	struct tmem_queue *q = slot->queue;
@@ -434,6 +437,8 @@ static bool slot_wait_end(struct tmem_slot *slot, bool brief)
 	bool answered;
 
 	spin_lock_irqsave(&q->lock, flags);
+	if (slot->state == TMEM_SLOT_AWAITED)
+		queue_reap_locked(q);
 	answered = slot->state == TMEM_SLOT_DONE;
 	if (answered)
 		slot->state = TMEM_SLOT_HELD;

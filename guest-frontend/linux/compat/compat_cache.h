@@ -54,10 +54,10 @@ static inline struct pt_regs *compat_ftrace_get_regs(struct pt_regs *regs)
 static inline unsigned long compat_function_start(unsigned long address)
 {
 #ifdef CONFIG_X86_KERNEL_IBT
-	const u32 endbr64 = 0xfa1e0ff3, sealed = 0x001f0f66;
+	const u32 endbr64 = 0xfa1e0ff3, sealed = 0x001f0f66, sealed_later = 0xd6401f0f;
 	u32 before = *(const u32 *)(address - sizeof(before));
 
-	if (before == endbr64 || before == sealed)
+	if (before == endbr64 || before == sealed || before == sealed_later)
 		return address - sizeof(before);
 #endif
 	return address;
