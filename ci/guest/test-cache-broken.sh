@@ -6,7 +6,7 @@
 #
 # A page written to is invalidated twice, when it gets dirty and when it leaves the page cache
 # without being put.  Each alone is enough, so both are left out together.
-# kernels: 6.1
+# kernels: 5.10 6.1 6.12 7.2
 # slow
 export TMEM_TEST=1
 # shellcheck source=ci/guest/lib.sh
@@ -15,11 +15,12 @@ export TMEM_TEST=1
 . ci/guest/cache.sh
 test_begin
 tmemd_start --guest one
+cache_host_first
 cache_disk one 256
 
 guest_start one 64M 300 "$(cache_script one <<'EOS'
 fs_mount || exit 10
-insmod /tmem.ko cache=1 cache_filter=0 || exit 11
+cache_insert cache_filter=0 || exit 11
 broken=/sys/module/tmem/parameters/cache_break
 # Until it finds something, a few times.
 finds() {

@@ -3,19 +3,20 @@
 #
 # A host that has no room, is slow, stands still for seconds, and dies, all while files
 # change: no page is wrong and the guest goes on with its disk.
-# kernels: 6.1
+# kernels: 5.10 6.1 6.12 7.2
 # slow
 # shellcheck source=ci/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=ci/guest/cache.sh
 . ci/guest/cache.sh
 test_begin
-tmemd_start --guest one --arena 16M	# a tenth of the files
+tmemd_start --guest one --arena 4M
+cache_host_first
 cache_disk one 512
 
 guest_start one 64M 300 "$(cache_script one <<'EOS'
 fs_mount || exit 10
-insmod /tmem.ko cache=1 cache_filter=0 || exit 11
+cache_insert cache_filter=0 cache_wait_us=20000 || exit 11
 arrive running
 for n in 1 2 3 4 5 6; do
 	rm -rf /mnt/*
@@ -47,7 +48,6 @@ kill -STOP "$tmemd_pid"
 sleep 15
 kill -CONT "$tmemd_pid"
 check "after that it puts pages again" await $((60 * slow)) puts_above "$(cat "$work/slow-puts")"
-check "the host had no room for all" above "$(host_stat one evicted_pages)" 0
 kill -KILL "$tmemd_pid"
 touch "$work/share/dead"
 tmemd_pid=
