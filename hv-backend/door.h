@@ -32,7 +32,8 @@ struct door {
 };
 
 /*
- * Listen on path; name, visit and arg are set, the rest is 0 or a keeper's.  group: 0 for the file's own.
+ * Listen on path; name, visit and arg are set, the rest is 0 or a keeper's.
+ * group: 0 for the file's own.
  * Errors: -ENAMETOOLONG; -EADDRINUSE somebody else listens there, or it is no
  * socket; or what bind said.
  */

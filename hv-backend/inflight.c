@@ -190,7 +190,7 @@ static void batch_settle(struct inflight_queue *at, unsigned num, uint16_t used)
 
 void inflight_resume(struct inflight *q, unsigned num, uint16_t used)
 {
-	struct begun begun[TMEMP_RING_NUM_MAX];
+	struct begun begun[TMEMP_RING_NUM_MAX] = { { .counter = 0 } };
 
 	num = num < q->size ? num : q->size;
 	q->again = q->again_next = 0;

@@ -37,8 +37,9 @@ struct spill {
 /*
  * Open the file of owner's disk of that many blocks, or make it; held is what it
  * holds.  One of owner's disk of another size is made anew.
- * Errors: -EPROTO it is something else, or another owner's, and left as it is; -EBUSY in use; -EOPNOTSUPP its file system makes no holes; -ENOMEM; or
- * what the system said.
+ * Errors: -EPROTO it is something else, or another owner's, and left as it is;
+ * -EBUSY in use; -EOPNOTSUPP its file system makes no holes; -ENOMEM; or what the
+ * system said.
  */
 int  spill_open(struct spill *s, const char *path, const char *owner, uint64_t blocks);
 void spill_close(struct spill *s);

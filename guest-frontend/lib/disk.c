@@ -42,7 +42,7 @@ static int region_recv(struct front *f)
 	struct {
 		struct vhost_user_header h;
 		struct vhost_user_inflight p;
-	} __attribute__((packed)) answer;
+	} __attribute__((packed)) answer = { .h = { .request = 0 } };
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr head;
