@@ -77,6 +77,20 @@ static unsigned map_next(const uint64_t *map, unsigned chunks, unsigned from, bo
 	return chunks;
 }
 
+/* First chunk of the run of free ones that ends before chunk at. */
+static unsigned map_run_start(const uint64_t *map, unsigned at)
+{
+	while (at) {
+		unsigned bit = (at - 1) % 64;
+		uint64_t word = map[(at - 1) / 64] << (63 - bit);
+
+		if (word)
+			return at - (unsigned)__builtin_clzll(word);
+		at -= bit + 1;
+	}
+	return 0;
+}
+
 struct run { unsigned start, length; };
 
 /* The next run of free chunks at or after from; length 0: there is none. */
@@ -199,22 +213,39 @@ static void directory_trim_locked(struct tmem *t, uint32_t frame)
 	map_fill(tmem_frame_map(t, frame), directory_end(t, head->slots), end, false);
 }
 
+/* Chunks from start to end became free, and nothing else changed. */
+static void measure_freed_locked(struct tmem *t, uint32_t frame, unsigned start, unsigned end)
+{
+	const uint64_t *map = tmem_frame_map(t, frame);
+	struct tmem_frame *f = tmem_frame(t, frame);
+	unsigned run = map_next(map, t->arena.chunks, end, true) - map_run_start(map, start);
+
+	f->free = (uint16_t)(f->free + end - start);
+	if (run > f->fit)
+		f->fit = (uint16_t)run;
+}
+
 void tmem_frame_remove_locked(struct tmem *t, uint32_t frame, uint32_t slot)
 {
 	struct tmem_slot *s = tmem_slot(t, tmem_handle_of(frame, slot));
 	uint32_t extent = atomic_load_explicit(&s->index, memory_order_relaxed);
+	struct tmem_frame_head *head = tmem_frame_head(t, frame);
 	struct tmem_frame *f = tmem_frame(t, frame);
-	unsigned start = tmem_info_start(extent);
+	unsigned start = tmem_info_start(extent), slots = head->slots;
 	unsigned chunks = tmem_chunks_of(t, f->kind, tmem_info_size(extent));
-
 	/* Damaged: its chunks stay lost until the whole frame is free. */
-	if (start >= directory_end(t, tmem_frame_head(t, frame)->slots) &&
-	    chunks <= t->arena.chunks - start)
+	bool sound = start >= directory_end(t, slots) && chunks <= t->arena.chunks - start;
+	bool room = f->used < slots && !f->evicting;	/* no part was kept for a slot's sake */
+
+	if (sound)
 		map_fill(tmem_frame_map(t, frame), start, start + chunks, false);
 	atomic_store_explicit(&s->object, 0, memory_order_relaxed);
 	f->used--;
 	directory_trim_locked(t, frame);
-	tmem_frame_measure_locked(t, frame);
+	if (sound && room && head->slots == slots)
+		measure_freed_locked(t, frame, start, start + chunks);
+	else
+		tmem_frame_measure_locked(t, frame);
 }
 
 unsigned tmem_frame_used_locked(struct tmem *t, uint32_t frame)
