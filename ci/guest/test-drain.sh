@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The administrator drains a guest that swaps: it takes its pages back to its disk
-# while it works, then needs nothing of the host; resumed, it offers pages again.
+# while it works, then needs nothing of the host; resumed, it offers pages again, and so
+# it does when its device went and came back.
 # Without a disk it says that there is no room, and goes on.
 # shellcheck source=ci/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -14,6 +15,9 @@ swap_load || exit 10
 work_start 3
 held_above 5000
 meet swapping || exit 12
+until [ -e /host/go-again ]; do sleep 0.2; done
+device=$(device)
+echo $device >$driver/unbind && echo $device >$driver/bind || exit 13
 work_end || exit 14
 cat /sys/kernel/tmem/stats >/host/stats
 swap_stop && rmmod tmem || exit 15
@@ -35,6 +39,11 @@ sleep 3
 check "it offers nothing while it is drained" is "$(host_stat one persistent puts_ok)" "$puts"
 check "and goes on when told to" tmemctl resume one
 check "it offers pages again" await $((20 * slow)) host_puts_above one $((puts + 500))
+check "it drains once more" drain one
+puts=$(host_stat one persistent puts_ok)
+guest_go again
+check "with its device away and back it offers pages by itself" \
+	await $((20 * slow)) host_puts_above one $((puts + 500))
 guest_go end
 guest_at no-room
 check "without a disk there is no room" is "$(drain one --json | grep -o '"drain":"[a-z-]*"')" '"drain":"no-room"'
