@@ -259,6 +259,11 @@ static const char *peer_admit(struct guest *g, const struct peer *p)
 	/* A VMM that reconnects at once may be seen here before its old end is. */
 	if (g->conn && peer_is_over(g->socket))
 		guest_disconnect(g);
+	/* It may also keep the end of a device that was unplugged long ago. */
+	if (g->conn && p->pid == g->vmm && g->ops->left && g->ops->left(g->conn)) {
+		log_guest(LOG_LEVEL_INFO, g->name, "the guest let go of its device, and has another");
+		guest_disconnect(g);
+	}
 	if (g->conn)
 		return "already connected";
 	if (g->pidfd >= 0 && peer_has_exited(g->pidfd))

@@ -40,7 +40,8 @@ struct ivshmem {
 	struct tmemp_ivshmem_guest *wish;	/* in the region */
 	struct tmemp_ivshmem_host *answer;	/* in the region; written only */
 	struct keep_ivshmem said;		/* attached: private, the wish carried out */
-	bool running;
+	bool running;				/* the rings */
+	bool had;				/* rings, at some time */
 	unsigned watched;
 	struct alarm alarm;			/* the control thread's */
 	int timer;
@@ -123,6 +124,7 @@ static void rings_start(struct ivshmem *v, uint64_t features)
 		queue_start(q, &place, features);
 	}
 	v->running = true;
+	v->had = true;
 }
 
 /* The guest may look: tell it what has been carried out. */
@@ -206,6 +208,11 @@ int ivshmem_input(struct ivshmem *v, const char **why)
 	}
 	*why = "connection closed by the VMM";
 	return -ECONNRESET;
+}
+
+bool ivshmem_left(const struct ivshmem *v)
+{
+	return v->had && !v->running;
 }
 
 void ivshmem_turn_away(int socket)

@@ -60,6 +60,9 @@ void ivshmem_destroy(struct ivshmem *v);
  */
 int  ivshmem_input(struct ivshmem *v, const char **why);
 
+/* Whether the guest had rings on this connection and wants none now. */
+bool ivshmem_left(const struct ivshmem *v);
+
 /*
  * Answer a connection that cannot be served.  A VMM that reads end of file in the
  * handshake asks again for ever; one that reads an unknown version gives up.

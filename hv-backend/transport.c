@@ -110,6 +110,11 @@ static int region_input(void *conn, const char **why)
 	return ivshmem_input(conn, why);
 }
 
+static bool region_left(const void *conn)
+{
+	return ivshmem_left(conn);
+}
+
 /* ---- table ----------------------------------------------------------------------- */
 
 static const struct transport_ops transports[] = {
@@ -130,6 +135,7 @@ static const struct transport_ops transports[] = {
 		.leave		= region_leave,
 		.disconnect	= region_disconnect,
 		.input		= region_input,
+		.left		= region_left,
 		.turn_away	= ivshmem_turn_away,
 	},
 };

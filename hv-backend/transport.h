@@ -46,6 +46,9 @@ struct transport_ops {
 	 */
 	int  (*input)(void *conn, const char **why);
 
+	/* Whether the guest's driver was there and let go.  May be NULL. */
+	bool (*left)(const void *conn);
+
 	/* Tell whoever connected that this will not be; the socket stays the caller's.  May be NULL. */
 	void (*turn_away)(int socket);
 };

@@ -322,6 +322,29 @@ static void second_connection(void **state)
 	front_destroy(f);
 }
 
+/*
+ * A device that was pulled out: its driver let go, its VMM keeps the connection for a
+ * while.  The next device of that VMM takes the place, and finds the pages.
+ */
+static void next_after_one_that_left(void **state)
+{
+	char path[DAEMON_PATH_MAX];
+	struct front_config c = config_of("heir", path);
+	struct front *f = guest_open("heir"), *next;
+
+	(void)state;
+	pages_put(f, 8);
+	assert_int_equal(front_ivshmem_attach(f, 0), 0);
+	assert_int_equal(front_create(&next, &c), 0);
+	next->nonce = f->nonce;
+	assert_int_equal(front_connect(next), 0);
+	assert_int_equal(front_hello(next), 0);
+	assert_true(front_closed(f, (int)c.timeout_ms));
+	pages_check(next, 8);
+	front_destroy(next);
+	front_destroy(f);
+}
+
 /* Every connection has a region of its own, with nothing of the one before in it. */
 static void region_is_new_each_time(void **state)
 {
@@ -364,8 +387,8 @@ static int setup(void **state)
 		"--guest-ivshmem", "work", "--guest-ivshmem", "plain", "--guest-ivshmem", "anew",
 		"--guest-ivshmem", "detached", "--guest-ivshmem", "sealed", "--guest-ivshmem",
 		"scribble", "--guest-ivshmem", "outside", "--guest-ivshmem", "broken",
-		"--guest-ivshmem", "wishes", "--guest-ivshmem", "talker", "--guest-ivshmem",
-		"second", "--guest-ivshmem", "fresh", "--guest-ivshmem", "hasty",
+		"--guest-ivshmem", "heir", "--guest-ivshmem", "wishes", "--guest-ivshmem",
+		"talker", "--guest-ivshmem", "second", "--guest-ivshmem", "fresh", "--guest-ivshmem", "hasty",
 		"--guest-ivshmem", "deaf", NULL,
 	};
 	int err = hosting_start(&host, guests, more);
@@ -403,6 +426,7 @@ int main(void)
 		guest_test(data_on_the_socket),
 		guest_test(interrupt_that_blocks),
 		guest_test(second_connection),
+		guest_test(next_after_one_that_left),
 		guest_test(region_is_new_each_time),
 		guest_test(gone_in_the_handshake),
 	};
