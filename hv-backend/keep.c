@@ -182,19 +182,28 @@ static struct keep_guest *guest_find(struct keep *k, const char *name)
 	return NULL;
 }
 
+static struct keep_guest *guest_new(struct keep *k, const char *name)
+{
+	for (unsigned i = 0; i < KEEP_GUESTS_MAX; i++) {
+		struct keep_guest *g = &k->guest[i];
+
+		if (guest_used(g))
+			continue;
+		memset(g, 0, sizeof(*g));
+		snprintf(g->name, sizeof(g->name), "%s", name);
+		atomic_store_explicit(&g->used, 1, memory_order_release);
+		return g;
+	}
+	return NULL;
+}
+
 int keep_guest_get(struct keep *k, const char *name, struct keep_guest **out, bool *found)
 {
 	struct keep_guest *g = guest_find(k, name);
 
 	*found = g != NULL;
-	for (unsigned i = 0; !g && i < KEEP_GUESTS_MAX; i++) {
-		if (guest_used(&k->guest[i]))
-			continue;
-		g = &k->guest[i];
-		memset(g, 0, sizeof(*g));
-		snprintf(g->name, sizeof(g->name), "%s", name);
-		atomic_store_explicit(&g->used, 1, memory_order_release);
-	}
+	if (!g)
+		g = guest_new(k, name);
 	if (!g)
 		return -ENOSPC;
 	k->adopted[g - k->guest] = true;

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "os.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char step[64], broken[64];
@@ -27,8 +28,7 @@ static void environment_read(void)
 		snprintf(broken, sizeof(broken), "%s", wrong);
 	if (!fault || sscanf(fault, "%63[^:]:%ld-%ld", step, &low, &high) != 3)
 		return;
-	/* Numbers of processes follow each other: spread them. */
-	left = low + (long)((unsigned)getpid() * 2654435761u >> 8) % (high - low + 1);
+	left = low + (long)(tmem_os_random() % (uint64_t)(high - low + 1));
 }
 
 void tmem_fault(const char *name)

@@ -90,12 +90,14 @@ static unsigned kills_wanted(void)
 /* Half of it random, an eighth of them all of it: some are refused. */
 static void content(void *page, uint64_t seed)
 {
-	uint64_t word[TMEMP_PAGE_SIZE / 8], x = seed;
 	unsigned random = seed % 8 ? TMEMP_PAGE_SIZE / 16 : TMEMP_PAGE_SIZE / 8;
+	uint64_t x = seed;
 
-	for (unsigned i = 0; i < TMEMP_PAGE_SIZE / 8; i++)
-		word[i] = i < random ? random_next(&x) : seed;
-	memcpy(page, word, sizeof(word));
+	for (unsigned i = 0; i < TMEMP_PAGE_SIZE / 8; i++) {
+		uint64_t word = i < random ? random_next(&x) : seed;
+
+		memcpy((uint8_t *)page + i * sizeof(word), &word, sizeof(word));
+	}
 }
 
 static bool content_is(const void *page, uint64_t seed)
