@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <link.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -98,17 +99,35 @@ static int descriptors_start(struct daemon *d)
 	return 0;
 }
 
+/* The segments of one program or library; *err is the first error. */
+static int object_lock(struct dl_phdr_info *object, size_t size, void *err)
+{
+	(void)size;
+	for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &object->dlpi_phdr[i];
+
+		if (p->p_type == PT_LOAD && mlock((void *)(object->dlpi_addr + p->p_vaddr),
+						  p->p_memsz) && !*(int *)err)
+			*(int *)err = errno;
+	}
+	return 0;
+}
+
 /*
  * A host or a cgroup that is short drops a program's code first; reading it again
  * takes memory, and above memory.high seconds for each page, just when we are to
- * give memory back.  So what is mapped now, code and data, stays.  The arena has an
- * option of its own.
+ * give memory back.  So code and data that are loaded now stay.  The arena has an
+ * option of its own.  Not mlockall(): a locked stack may not grow beyond the limit
+ * of locked memory, and that is a fault once our right to exceed it is given up.
  */
 static int code_start(struct daemon *d)
 {
+	int err = 0;
+
 	(void)d;
-	if (mlockall(MCL_CURRENT))
-		log_info("the daemon's own code can be dropped from memory: %s", strerror(errno));
+	dl_iterate_phdr(object_lock, &err);
+	if (err)
+		log_info("the daemon's own code can be dropped from memory: %s", strerror(err));
 	return 0;
 }
 
