@@ -331,9 +331,11 @@ static void work_lines(json_t *totals, const struct table_style *style)
 int show_status(json_t *answer, const struct table_style *style)
 {
 	json_t *totals = json_object_get(answer, "totals"), *host = json_object_get(answer, "host");
+	json_t *verdict = json_object_get(answer, "verdict");
+	const char *words = json_string_value(json_object_get(verdict, "text"));
 
-	printf("tmemd %s, pid %lld\n\n", json_string_value(json_object_get(answer, "version")),
-	       (long long)member(answer, "pid"));
+	printf("tmemd %s, pid %lld\n%s\n\n", json_string_value(json_object_get(answer, "version")),
+	       (long long)member(answer, "pid"), words ? words : "");
 	guests_line(totals);
 	memory_lines(answer, totals, host, style);
 	work_lines(totals, style);
