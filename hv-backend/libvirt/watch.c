@@ -35,6 +35,7 @@
 #define AGAIN_MS	1000
 #define KEEPALIVE_S	5
 #define KEEPALIVE_TIMES	3
+#define EVENTS		4
 
 /*
  *   timer runs  equals  !conn || tmemd < 0 || all || prune
@@ -42,6 +43,7 @@
 struct watch {
 	const struct virt *virt;
 	virConnectPtr conn;	/* NULL: libvirt is away */
+	int events[EVENTS];	/* asked for of conn, each with a reference to it; -1: not */
 	int tmemd;		/* -1: tmemd is away */
 	int tmemd_watch;	/* of libvirt's loop */
 	int timer;
@@ -198,15 +200,26 @@ static void on_device_removed(virConnectPtr conn, virDomainPtr dom, const char *
 	again(w);
 }
 
+static void libvirt_close(struct watch *w)
+{
+	for (size_t i = 0; i < EVENTS; i++) {
+		if (w->events[i] >= 0)
+			virConnectDomainEventDeregisterAny(w->conn, w->events[i]);
+		w->events[i] = -1;
+	}
+	virConnectClose(w->conn);
+	w->conn = NULL;
+}
+
 static void on_libvirt_closed(virConnectPtr conn, int reason, void *arg)
 {
 	struct watch *w = arg;
 
+	(void)conn;
 	(void)reason;
 	log_warn("libvirt is away");
 	w->libvirt_said = true;
-	virConnectClose(conn);
-	w->conn = NULL;
+	libvirt_close(w);
 	again(w);
 }
 
@@ -217,16 +230,17 @@ static bool events_ask(struct watch *w)
 	static const struct {
 		int id;
 		virConnectDomainEventGenericCallback fn;
-	} wanted[] = {
+	} wanted[EVENTS] = {
 		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
 		{ VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata) },
 		{ VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added) },
 		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device_removed) },
 	};
 
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		if (virConnectDomainEventRegisterAny(w->conn, NULL, wanted[i].id, wanted[i].fn, w,
-						     NULL) < 0)
+	for (size_t i = 0; i < EVENTS; i++) {
+		w->events[i] = virConnectDomainEventRegisterAny(w->conn, NULL, wanted[i].id,
+								wanted[i].fn, w, NULL);
+		if (w->events[i] < 0)
 			return false;
 	}
 	return !virConnectRegisterCloseCallback(w->conn, on_libvirt_closed, w, NULL);
@@ -235,10 +249,8 @@ static bool events_ask(struct watch *w)
 static void libvirt_open(struct watch *w)
 {
 	w->conn = virConnectOpen(w->virt->uri);
-	if (w->conn && !events_ask(w)) {
-		virConnectClose(w->conn);
-		w->conn = NULL;
-	}
+	if (w->conn && !events_ask(w))
+		libvirt_close(w);
 	if (!w->conn) {
 		if (!w->libvirt_said)
 			virt_complain(EXIT_FAILED, w->virt->uri);
@@ -329,7 +341,7 @@ static int signals_open(void)
 
 int watch_run(const struct virt *v)
 {
-	struct watch w = { .virt = v, .tmemd = -1 };
+	struct watch w = { .virt = v, .tmemd = -1, .events = { -1, -1, -1, -1 } };
 	int signals = signals_open();
 
 	if (signals < 0 || virEventRegisterDefaultImpl() < 0)
@@ -342,7 +354,7 @@ int watch_run(const struct virt *v)
 	}
 	if (w.conn) {
 		virConnectUnregisterCloseCallback(w.conn, on_libvirt_closed);
-		virConnectClose(w.conn);
+		libvirt_close(&w);
 	}
 	if (w.tmemd >= 0)
 		close(w.tmemd);
