@@ -291,14 +291,6 @@ guest_prelude() {
 		until [ -e /host/go-end ]; do sleep 0.2; done
 		wait $work
 	}
-	# It stands still from there until the test says go on.
-	work_pause() {
-		kill -STOP $work
-		killall -STOP hog
-		meet $1 || return
-		killall -CONT hog
-		kill -CONT $work
-	}
 	# Counters of a guest whose work of N MiB may have died; then the work once more.
 	survive() {
 		while pidof hog >/dev/null; do sleep 0.2; done

@@ -119,25 +119,6 @@ qemu_unplug() {
 	local before
 	before=$(qemu_said "$1" detached)
 	qemu_tell "$1" device_del tmem-device
+	# shellcheck disable=SC2154 # slow is lib.sh's
 	await $((20 * slow)) qemu_said_more "$1" detached "$before"
-}
-
-# qemu_let_go NAME: 0: and QEMU did.  It does not while its processor is busy all the time.
-qemu_let_go() {
-	await $((20 * slow)) qemu_disconnected "$1"
-}
-
-qemu_disconnected() {
-	! [[ $(tmemctl stats "$1" --json) =~ '"state":"'(connected|ready) ]]
-}
-
-# qemu_plug NAME: a new device on a new connection.  0: the guest took it.  The monitor
-# does not take the id of a chardev that there ever was.
-qemu_plug() {
-	local before id
-	before=$(qemu_said "$1" attached)
-	id=tmem-$before
-	qemu_tell "$1" chardev-add "socket,id=$id,path=$work/run/$1.sock"
-	qemu_tell "$1" device_add "ivshmem-doorbell,vectors=$qemu_vectors,chardev=$id,id=tmem-device"
-	await $((20 * slow)) qemu_said_more "$1" attached "$before"
 }
