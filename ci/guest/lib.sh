@@ -395,7 +395,7 @@ guest_reports() {
 		! guest_said "$1" '^guest: locks are checked'; then
 		echo "$kernel: locks were not checked to the end"
 	fi
-	tr -d '\r' <"$work/$1.log" |
+	tr -d '\r\000' <"$work/$1.log" |
 		grep -E -A 40 'BUG:|WARNING:|Oops|UBSAN|possible .* (lock|unlock)|suspicious RCU|sleeping function'
 }
 
@@ -404,16 +404,16 @@ guest_checks() {
 	local said
 	while read -r said; do
 		check "${said#*ok }" test "${said%% *}" = ok
-	done < <(tr -d '\r' <"$work/$1.log" | sed -n 's/^.*try: \(\(not \)\{0,1\}ok \)/\1/p')
+	done < <(tr -d '\r\000' <"$work/$1.log" | sed -n 's/^.*try: \(\(not \)\{0,1\}ok \)/\1/p')
 }
 
 guest_said() {
-	tr -d '\r' <"$work/$1.log" | grep -qE "$2"
+	tr -d '\r\000' <"$work/$1.log" | grep -qE "$2"
 }
 
 # guest_line NAME PATTERN: the last line of its console like that.
 guest_line() {
-	tr -d '\r' <"$work/$1.log" | grep -E "$2" | tail -n 1
+	tr -d '\r\000' <"$work/$1.log" | grep -E "$2" | tail -n 1
 }
 
 # guest_stat FILE NAME: from a copy of /sys/kernel/tmem/stats in $work/share.
@@ -428,7 +428,7 @@ hog_field() {
 
 # The end of a guest's console, as comments, for whoever reads a failure.
 guest_tail() {
-	tr -d '\r' <"$work/$1.log" | tail -n "${2:-25}" | sed "s/^/# $1: /"
+	tr -d '\r\000' <"$work/$1.log" | tail -n "${2:-25}" | sed "s/^/# $1: /"
 }
 
 # Build lender.c into $work/share, for guests that run a tmemd of their own.
