@@ -106,7 +106,7 @@ PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
 
 all: programs ## build tmemd, tmem-keeper, tmemctl, tmem-bench; with libvirt-dev, what needs it
 programs: $(PROGRAMS)
-tests: $(TESTS) ## build the unit and integration tests
+tests: $(TESTS) $(O)/campaign ## build the unit and integration tests
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | expand -t 16

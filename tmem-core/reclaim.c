@@ -203,11 +203,13 @@ static void reclaim_evict(struct reclaim *c, uint64_t frames, struct tmem_reclai
 
 uint64_t tmem_reclaim(struct tmem *t, uint64_t frames, struct tmem_reclaim_report *report)
 {
-	struct tmem_reclaim_report local, *r = report ? report : &local;
+	struct tmem_reclaim_report local, *r = report;
 	struct reclaim c = { .t = t };
 
 	if (!t)
 		return 0;
+	if (!r)
+		r = &local;
 	memset(r, 0, sizeof(*r));
 	tmem_share_changed(t);
 	c.done = tmem_arena_punch(t, frames);

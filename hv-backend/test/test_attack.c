@@ -86,12 +86,13 @@ static void victim_work(unsigned *n)
 static double victim_p99(void)
 {
 	uint64_t end = now_ns() + TURN_NS;
-	unsigned n = 0;
+	unsigned n = 0, above;
 
 	while (n < TURN_OPS || (n < OPS_MAX - 1 && now_ns() < end))
 		victim_work(&n);
 	qsort(ns, n, sizeof(ns[0]), by_value);
-	return (double)ns[n - 1 - n / 100];
+	above = n / 100;
+	return (double)ns[n - 1 - above];
 }
 
 /* ---- the neighbour --------------------------------------------------------- */
