@@ -116,6 +116,7 @@ group_end() {
 
 test_begin() {
 	require busybox cpio gzip gcc
+	[ -z "$guest_root" ] || require mmdebstrap mkfs.ext4
 	if [ "$kernel" = uml ]; then
 		require linux.uml
 		O=$build ci/guest/build-uml-module || die "tmem.ko for User-mode Linux builds"

@@ -9,6 +9,7 @@
 #   STRESS_SECONDS=N  how long stress-ng runs (20, in a guest in QEMU 5 times as long)
 #
 # slow
+# kernels: uml 5.10 6.1 6.12 7.2
 # shellcheck source=ci/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 guest_root=small
