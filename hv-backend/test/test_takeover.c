@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -224,6 +225,59 @@ static void test_vmm_exits_meanwhile(void **state)
 	close(up[1]);
 }
 
+/* The keeper's memory file of that name, opened; it is found by what the kernel calls it. */
+static int kept_memory(const char *name)
+{
+	char path[64], link[128], want[64];
+
+	snprintf(want, sizeof(want), "/memfd:%s (deleted)", name);
+	for (int fd = 0; fd < 256; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)host.daemon.pid, fd);
+		n = readlink(path, link, sizeof(link) - 1);
+		link[n > 0 ? n : 0] = '\0';
+		if (!strcmp(link, want))
+			return open(path, O_RDWR);
+	}
+	return -1;
+}
+
+/* Kept by another version: refused for as long as it is, and then gone on with. */
+static void other_version(const char *name, off_t at, const char *said)
+{
+	struct front *f = guest_open("a", false, 1);
+	int memory = kept_memory(name);
+	uint32_t was, other = 77;
+
+	put_one(f, 1, 1);
+	assert_true(memory >= 0);
+	assert_int_equal(pread(memory, &was, sizeof(was), at), sizeof(was));
+	assert_int_equal(pwrite(memory, &other, sizeof(other), at), sizeof(other));
+	kill(daemon_kept(&host.daemon), SIGKILL);
+	assert_true(daemon_log_count(&host.daemon, said, "start the version that wrote it", 20000) > 0);
+	assert_int_equal(pread(memory, &other, sizeof(other), at), sizeof(other));
+	assert_int_equal(other, 77);
+	assert_int_equal(pwrite(memory, &was, sizeof(was), at), sizeof(was));
+	close(memory);
+	/* All the while the guest waits for its answer. */
+	get_one(f, 1, 1);
+	put_one(f, 1, 2);
+	front_destroy(f);
+}
+
+static void test_other_state(void **state)
+{
+	(void)state;
+	other_version("state", 8, "a state of format 77");
+}
+
+static void test_other_arena(void **state)
+{
+	(void)state;
+	other_version("arena", 40, "an arena of format 77");
+}
+
 /* A connection that ends while nobody is there, and one that begins. */
 static void test_meanwhile(void **state)
 {
@@ -253,6 +307,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ended_for_good, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vmm_exits_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_event, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_arena, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
 	};
 
