@@ -394,6 +394,112 @@ static void test_kicks(void **state)
 	assert_int_equal(le16toh(f.guest.used->flags), 0);
 }
 
+/* ---- another process goes on ----------------------------------------------- */
+
+static _Atomic uint64_t word;
+
+/* What a process that is killed here leaves: the word, and what the guest sees. */
+static int killed(void)
+{
+	struct ring_layout at = rig_layout(&f.guest, &f.map);
+
+	memset(&f.ring, 0xee, sizeof(f.ring));
+	ring_keep(&f.ring, &word);
+	return ring_resume(&f.ring, &memmap_ring_ops, &f.map, &at, 0);
+}
+
+static void offer(uint16_t head)
+{
+	rig_desc(&f.guest, head, rig_addr(0), 1, 0, 0);
+	rig_avail(&f.guest, head);
+}
+
+static void begin_kept(void)
+{
+	memset(&f.ring, 0, sizeof(f.ring));
+	ring_keep(&f.ring, &word);
+	begin(0);
+}
+
+/* Fetched and not handed back: fetched once more, and only that one. */
+static void test_resume_fetches_again(void **state)
+{
+	uint32_t len;
+
+	(void)state;
+	begin_kept();
+	offer(1);
+	offer(2);
+	assert_int_equal(fetch(), 1);
+	ring_complete(&f.ring, f.chain.head, 0);
+	assert_int_equal(fetch(), 1);
+	assert_int_equal(killed(), 0);
+	assert_true(ring_word(&f.ring) & RING_BUSY);
+	assert_int_equal(fetch(), 1);
+	assert_int_equal(f.chain.head, 2);
+	ring_complete(&f.ring, 2, 7);
+	assert_false(ring_word(&f.ring) & RING_BUSY);
+	assert_int_equal(rig_used(&f.guest, &len), 1);
+	assert_int_equal(rig_used(&f.guest, &len), 2);
+	assert_int_equal(fetch(), 0);
+}
+
+/* The word says done, the guest was not shown yet; or the guest says otherwise. */
+static void test_resume_shows_what_is_done(void **state)
+{
+	uint32_t len;
+
+	(void)state;
+	begin_kept();
+	offer(3);
+	assert_int_equal(fetch(), 1);
+	ring_complete(&f.ring, 3, 5);
+	f.guest.used->idx = 0;
+	assert_int_equal(killed(), 0);
+	assert_int_equal(rig_used(&f.guest, &len), 3);
+	assert_int_equal(len, 5);
+	assert_int_equal(fetch(), 0);
+	f.guest.used->idx = htole16(1000);
+	assert_int_equal(killed(), 0);
+	assert_int_equal(le16toh(f.guest.used->idx), 1);
+}
+
+/* What is parked stays so, beside what is being executed. */
+static void test_resume_parked(void **state)
+{
+	uint32_t len;
+
+	(void)state;
+	begin_kept();
+	offer(4);
+	assert_int_equal(fetch(), 1);
+	ring_park(&f.ring, 4);
+	offer(5);
+	assert_int_equal(fetch(), 1);
+	ring_judge(&f.ring, true, 1);
+	assert_int_equal(killed(), 0);
+	assert_int_equal(ring_parked_head(ring_word(&f.ring)), 4);
+	assert_int_equal(ring_strikes(ring_word(&f.ring)), 1);
+	assert_int_equal(fetch(), 1);
+	assert_true(ring_word(&f.ring) & RING_ALONE);
+	ring_complete_parked(&f.ring, 4, 0);
+	assert_int_equal(ring_strikes(ring_word(&f.ring)), 1);
+	ring_complete(&f.ring, 5, 0);
+	assert_int_equal(ring_word(&f.ring) >> 32, 0);
+	assert_int_equal(rig_used(&f.guest, &len), 4);
+	assert_int_equal(rig_used(&f.guest, &len), 5);
+}
+
+static void test_resume_nonsense(void **state)
+{
+	(void)state;
+	begin_kept();
+	word = 9;
+	assert_int_equal(killed(), -EPROTO);
+	word = RING_BUSY;
+	assert_int_equal(killed(), -EPROTO);
+}
+
 static void test_layouts(void **state)
 {
 	struct ring_layout good, bad;
@@ -442,6 +548,10 @@ int main(void)
 		cmocka_unit_test(test_interrupts_with_event_idx),
 		cmocka_unit_test(test_kicks),
 		cmocka_unit_test(test_layouts),
+		cmocka_unit_test(test_resume_fetches_again),
+		cmocka_unit_test(test_resume_shows_what_is_done),
+		cmocka_unit_test(test_resume_parked),
+		cmocka_unit_test(test_resume_nonsense),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
