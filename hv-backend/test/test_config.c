@@ -345,6 +345,14 @@ static void relations_are_checked(void **state)
 		  "guest http: /run/tmemd/http.sock is the socket of the metrics" },
 		{ "[guest a]\nsocket = /x\n[guest b]\nsocket = /x\n",
 		  "guests a and b have the same socket, /x" },
+		{ "[guest a]\nsocket = /x\n[guest b]\ndisk-size = 1M\ndisk-socket = /x\n",
+		  "guests a and b have the same socket, /x" },
+		{ "[guest a]\ndisk-size = 1M\n[guest a-disk]\n",
+		  "guests a and a-disk have the same socket, /run/tmemd/a-disk.sock" },
+		{ "[guest a]\nsocket = /x\ndisk-size = 1M\ndisk-socket = /x\n",
+		  "guests a and a have the same socket, /x" },
+		{ "[guest a]\ndisk-size = 5000\n",
+		  "guest a: disk-size (5000) is not a multiple of 4096" },
 	};
 
 	(void)state;
@@ -357,6 +365,35 @@ static void relations_are_checked(void **state)
 		assert_string_equal(e.text, rows[i].error);
 		config_free(&c);
 	}
+}
+
+/* A spill file of its own, one that follows from the directory, or none. */
+static void disks_are_filled_in(void **state)
+{
+	static const char text[] = "[tmemd]\nspill-dir = /s\n[guest a]\ndisk-size = 8M\n"
+				   "[guest b]\ndisk-size = 8M\ndisk-spill = none\ndisk-block = 512\n"
+				   "[guest c]\ndisk-size = 8M\ndisk-spill = /x\ndisk-keep = yes\n[guest d]\n";
+	struct config_error e;
+	struct hv_disk_config d;
+	struct config c;
+
+	(void)state;
+	assert_int_equal(read_text(&c, text, sizeof(text) - 1, &e), 0);
+	assert_int_equal(config_finish(&c, &e), 0);
+	d = config_disk(&c.guests[0]);
+	assert_int_equal(d.size, 8 << 20);
+	assert_string_equal(d.socket, "/run/tmemd/a-disk.sock");
+	assert_string_equal(d.spill, "/s/a.spill");
+	assert_int_equal(d.block, 4096);
+	assert_false(d.keep);
+	d = config_disk(&c.guests[1]);
+	assert_string_equal(d.spill, "");
+	assert_int_equal(d.block, 512);
+	d = config_disk(&c.guests[2]);
+	assert_string_equal(d.spill, "/x");
+	assert_true(d.keep);
+	assert_int_equal(config_disk(&c.guests[3]).size, 0);
+	config_free(&c);
 }
 
 static void long_socket_paths_are_refused(void **state)
@@ -415,6 +452,7 @@ int main(void)
 		cmocka_unit_test(flags_are_refused_with_a_reason),
 		cmocka_unit_test(every_option_shown_is_settable),
 		cmocka_unit_test(relations_are_checked),
+		cmocka_unit_test(disks_are_filled_in),
 		cmocka_unit_test(long_socket_paths_are_refused),
 		cmocka_unit_test(quotas_are_set_by_name),
 		cmocka_unit_test(absent_file_says_so),
