@@ -94,18 +94,19 @@ HOOK_LIBS  := -ljansson -linih -lxml2
 
 TESTS := $(patsubst %.c,$(O)/test/%,$(notdir $(TEST_SRC)))
 FUZZ  := $(patsubst %.c,$(O)/fuzz/%,$(notdir $(FUZZ_SRC)))
-MAN      := $(notdir $(wildcard docs/man/*.[1-9]))
+MAN      := $(patsubst docs/man/%.scd,%,$(wildcard docs/man/*.scd))
 PROGRAMS := $(if $(wildcard hv-backend/tmemd.c),$(O)/tmemd) \
             $(O)/tmem-keeper $(if $(CTL_SRC),$(O)/tmemctl) \
             $(if $(VIRT_SRC),$(O)/tmemd-libvirt $(O)/tmemd-qemu-hook) \
             $(if $(BENCH_SRC),$(O)/tmem-bench)
 
-.PHONY: all programs tests help setup check check-fast check-units check-dashboard check-guests check-crash check-asan \
+.PHONY: all programs man tests help setup check check-fast check-units check-dashboard check-guests check-crash check-asan \
         check-libvirt check-tsan fuzz fuzz-smoke lint coverage demo bench install \
         install-libvirt install-guest uninstall clean
 
-all: programs ## build tmemd, tmem-keeper, tmemctl, tmem-bench; with libvirt-dev, what needs it
+all: programs man ## build tmemd, tmem-keeper, tmemctl, tmem-bench; with libvirt-dev, what needs it; man pages
 programs: $(PROGRAMS)
+man: $(addprefix $(O)/man/,$(MAN))
 tests: $(TESTS) $(O)/campaign ## build the unit and integration tests
 
 help: ## list the targets
@@ -114,6 +115,10 @@ help: ## list the targets
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(call inc,$<) $(if $(findstring $(VIRT_DIR)/,$<),-isystem /usr/include/libxml2) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/man/%: docs/man/%.scd Makefile
+	@mkdir -p $(@D)
+	$(call say,MAN)sed 's/@VERSION@/$(VERSION)/' $< | scdoc > $@
 
 # The dashboard's files are part of the program.
 $(O)/dashboard/files.c: $(wildcard hv-backend/dashboard/*) $(O)/dashboard/with-$(WITH_DASHBOARD)
@@ -238,7 +243,7 @@ endif
 fuzz-smoke: setup fuzz ## each fuzz target for a few seconds on its corpus
 	@ci/fuzz-smoke $(O)/fuzz-tree/fuzz
 
-lint: setup ## warnings with gcc and clang, cppcheck, clang-tidy, includes, shellcheck
+lint: setup ## warnings with gcc and clang, cppcheck, clang-tidy, includes, man pages, shellcheck
 	@ci/lint
 
 coverage: setup ## line coverage of tmem-core by its tests
@@ -254,7 +259,7 @@ bench: setup programs ## the figures of docs/performance.md
 
 SYSTEMD = $(DESTDIR)$(PREFIX)/lib/systemd
 
-install: programs ## to $(DESTDIR)$(PREFIX), and a first /etc/tmemd/tmemd.conf
+install: programs man ## to $(DESTDIR)$(PREFIX), and a first /etc/tmemd/tmemd.conf
 	install -Dm755 $(O)/tmemd $(DESTDIR)$(PREFIX)/sbin/tmemd
 	install -Dm755 $(O)/tmem-keeper $(DESTDIR)$(PREFIX)/sbin/tmem-keeper
 	install -Dm755 $(O)/tmemctl $(DESTDIR)$(PREFIX)/bin/tmemctl
@@ -265,7 +270,7 @@ install: programs ## to $(DESTDIR)$(PREFIX), and a first /etc/tmemd/tmemd.conf
 	install -Dm644 hv-backend/systemd/tmemd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tmemd.conf
 	install -Dm644 hv-backend/systemd/tmemd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tmemd.conf
 	install -Dm644 hv-backend/tmemctl/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tmemctl
-	for m in $(MAN); do install -Dm644 docs/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
+	for m in $(MAN); do install -Dm644 $(O)/man/$$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$$m || exit; done
 
 install-libvirt: programs ## what follows libvirt's domains, and libvirt's hook
 	install -Dm755 $(O)/tmemd-libvirt $(DESTDIR)$(PREFIX)/sbin/tmemd-libvirt
