@@ -254,6 +254,8 @@ fi
 
 check "b's device is taken from its definition" tmemctl detach b --config
 check "then the guest is gone" await 5 fails guest_is_there b
+domain_xml c $uuid_c pc >"$work/c.xml"
+virsh -q define "$work/c.xml"
 check "an unknown domain" expect 4 "no domain is called nobody" tmemctl attach nobody
 check "a domain without a device" expect 1 "has no device of tmemd's" tmemctl detach b
 virsh -q undefine a
