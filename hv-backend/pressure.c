@@ -51,7 +51,6 @@ struct pressure {
 	struct policy_state policy;
 	struct policy_inputs inputs;
 	struct policy_decision decision;	/* in force */
-	struct tmem_store_info store;		/* too large for a stack */
 	uint64_t frame;				/* bytes */
 	int timer_fd;
 	struct loop_source *timer, *trigger[SENSORS_TRIGGERS];
@@ -166,15 +165,16 @@ static void reclaim_want(struct pressure *p, uint64_t frames)
 static void inputs_read(struct pressure *p)
 {
 	struct policy_inputs *in = &p->inputs;
+	struct tmem_use use;
 	uint64_t gone;
 
-	tmem_store_info(p->core, &p->store);
+	tmem_use_get(p->core, &use);
 	in->arena.frame = p->frame;
-	in->arena.resident = p->store.bytes_resident;
-	in->arena.free = p->store.frames_free * p->frame;
-	in->arena.ephemeral = p->store.frames_zbud * p->frame;
-	gone = in->arena.free + in->arena.ephemeral;
-	in->arena.persistent = in->arena.resident > gone ? in->arena.resident - gone : 0;
+	in->arena.resident = use.resident;
+	in->arena.free = use.free;
+	in->arena.ephemeral = use.ephemeral;
+	gone = use.free + use.ephemeral;
+	in->arena.persistent = use.resident > gone ? use.resident - gone : 0;
 	sensors_read(p->sensors, in);
 }
 

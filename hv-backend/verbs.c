@@ -198,15 +198,10 @@ static int plan_append(const struct hv_guest_info *g, void *arg)
 
 static uint64_t free_bytes(struct tmem *core)
 {
-	struct tmem_store_info *s = calloc(1, sizeof(*s));
-	uint64_t bytes = 0;
+	struct tmem_use use;
 
-	if (s) {
-		tmem_store_info(core, s);
-		bytes = s->frames_free * tmem_frame_size(core);
-	}
-	free(s);
-	return bytes;
+	tmem_use_get(core, &use);
+	return use.free;
 }
 
 static int verb_freeable(struct call *c)

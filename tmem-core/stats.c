@@ -166,6 +166,26 @@ static int add_client(struct tmem_client *c, void *arg)
 	return 0;
 }
 
+static int add_ephemeral(struct tmem_client *c, void *arg)
+{
+	struct tmem_use *use = arg;
+
+	use->ephemeral += store_bytes(c, TMEM_EPHEMERAL);
+	return 0;
+}
+
+void tmem_use_get(struct tmem *t, struct tmem_use *use)
+{
+	struct tmem_arena *a = &t->arena;
+
+	*use = (struct tmem_use){ .arena = a->size };
+	tmem_lock(&a->lock);
+	use->free = (uint64_t)a->warm_frames << a->frame_shift;
+	tmem_unlock(&a->lock);
+	use->resident = tmem_os_resident(a->fd);
+	tmem_client_each(t, add_ephemeral, use);
+}
+
 void tmem_store_info(struct tmem *t, struct tmem_store_info *info)
 {
 	struct tmem_arena *a = &t->arena;

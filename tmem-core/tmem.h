@@ -310,6 +310,19 @@ int tmem_pool_info(struct tmem_client *c, unsigned id, struct tmem_pool_info *in
 void tmem_store_info(struct tmem *t, struct tmem_store_info *info);
 
 /*
+ * What the arena is used for, in bytes, from counters alone: no store is locked,
+ * so the numbers need not be of one instant.
+ */
+struct tmem_use {
+	uint64_t arena;			/* the most it can be */
+	uint64_t resident;		/* blocks of the arena file */
+	uint64_t free;			/* of them unused but not given back */
+	uint64_t ephemeral;		/* of them in frames of ephemeral pages */
+};
+
+void tmem_use_get(struct tmem *t, struct tmem_use *use);
+
+/*
  * Call fn for each live client; fn may call the functions above but not create
  * or destroy a client.  Stops at the first non-zero result and returns it.
  */

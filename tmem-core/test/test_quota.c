@@ -184,6 +184,27 @@ static void test_reclaim_takes_from_the_one_most_above_its_share(void **state)
 	expect_all(heavy, 0, 3000);
 }
 
+static void test_use_is_what_the_stores_have(void **state)
+{
+	struct tmem_client *c = weighted("c", 100);
+	uint64_t frame = tmem_frame_size(core.t);
+	struct tmem_store_info store;
+	struct tmem_use use;
+
+	(void)state;
+	put_range(c, 0, 0, 3000);
+	put_range(c, 1, 0, 500);
+	tmem_client_flush_ephemeral(c);
+	put_range(c, 0, 0, 1000);
+	tmem_store_info(core.t, &store);
+	tmem_use_get(core.t, &use);
+	assert_true(store.frames_free && store.frames_zbud);
+	assert_int_equal(use.arena, store.frames * frame);
+	assert_int_equal(use.free, store.frames_free * frame);
+	assert_int_equal(use.ephemeral, store.frames_zbud * frame);
+	assert_int_equal(use.resident, store.bytes_resident);
+}
+
 static void test_persistent_pages_count_in_the_share(void **state)
 {
 	struct tmem_client *swapper = weighted("swapper", 100), *reader = weighted("reader", 100);
@@ -443,6 +464,7 @@ int main(void)
 		T(test_below_its_share_a_client_loses_nothing),
 		T(test_above_its_share_a_client_loses_down_to_it),
 		T(test_reclaim_takes_from_the_one_most_above_its_share),
+		T(test_use_is_what_the_stores_have),
 		T(test_persistent_pages_count_in_the_share),
 		T(test_a_departed_client_leaves_no_weight),
 		T(test_a_weight_changes_live),
