@@ -16,6 +16,7 @@
 #   kernel/VERSION/root      the packages, unpacked
 #   kernel/VERSION/release   the kernel's full name
 #   chroot/SUITE             tools for kernels whose own need a newer libc
+#   libblkio                 a front end of vhost-user-blk (ci/libblkio)
 #
 # Sourced from the top of the tree.
 
