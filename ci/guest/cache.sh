@@ -38,6 +38,7 @@ cache_host_first() {
 cache_prelude() {
 	cat <<-EOF
 	fs=$fs
+	kernel=$kernel
 	disk=\$(basename \$(readlink -f /dev/ubda))
 	EOF
 	cat <<-'EOF'
@@ -47,14 +48,16 @@ cache_prelude() {
 	fs_mount() { mount -t $fs /dev/ubda /mnt; }
 	disk_reads() { awk '{ print $1 }' /sys/block/$disk/stat; }
 	disk_kib_read() { awk '{ print $3 / 2 }' /sys/block/$disk/stat; }
+	# The kernel's own interface keeps the module for ever.
+	cache_remove() { [ $kernel = 5.10-cleancache ] || rmmod tmem; }
+	cache_reload() { [ $kernel = 5.10-cleancache ] || { rmmod tmem && cache_insert "$@"; }; }
 	# Until the file system has been taken.
 	cache_taken() {
 		n=0
-		until grep -q "^$fs" /sys/kernel/tmem/cache_fs; do
+		until grep -qE "^($fs|cleancache) " /sys/kernel/tmem/cache_fs; do
 			n=$((n + 1))
 			[ $n -lt 100 ] || return 1
-			ls -R /mnt >/dev/null
-			cat /mnt/* >/dev/null 2>&1
+			head -c 100000 /mnt/* >/dev/null 2>&1
 			echo 1 >/proc/sys/vm/drop_caches
 			sleep 0.2
 		done

@@ -45,7 +45,7 @@ rm -rf /mnt/*
 $stress >/host/whole-stress || exit 12
 $race >/host/whole-race || exit 13
 $direct >/host/whole-direct || exit 14
-umount /mnt && rmmod tmem
+umount /mnt && cache_remove
 EOS
 )"
 guest_wait one

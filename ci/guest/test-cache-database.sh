@@ -51,7 +51,7 @@ echo 0 >/sys/kernel/tmem/cache
 database_start || exit 17
 as_postgres pg_dump bench | sha256sum >/host/dump-off
 database_stop
-umount /mnt && rmmod tmem
+umount /mnt && cache_remove
 EOS
 )"
 check "the guest's script ran to its end" guest_wait one

@@ -28,7 +28,7 @@ done
 cachestress write /mnt/file --mb 32 && cachestress verify /mnt/file --mb 32 || exit 13
 cat /sys/kernel/tmem/stats >/host/stats
 echo 0 >/sys/kernel/tmem/cache || exit 14
-umount /mnt && rmmod tmem
+umount /mnt && cache_remove
 EOS
 )"
 puts_above() {

@@ -51,7 +51,7 @@ fio_run --rw=randwrite --size=16M --verify_only
 echo "fio changed: ended with $?"
 echo 0 >/sys/kernel/tmem/cache
 programs off
-umount /mnt && rmmod tmem
+umount /mnt && cache_remove
 EOS
 )"
 check "the guest's script ran to its end" guest_wait one

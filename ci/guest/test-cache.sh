@@ -32,7 +32,7 @@ cat /sys/kernel/tmem/stats >/host/stats
 cat /sys/kernel/tmem/cache_fs >/host/taken
 echo 0 >/sys/kernel/tmem/cache
 read_file off
-umount /mnt && rmmod tmem
+umount /mnt && cache_remove
 EOS
 )"
 guest_wait one
@@ -47,7 +47,7 @@ check "through a mapping as well" above "$((first / 5))" "$mapped"
 check "with the cache off it was read again" above "$off" 150000
 check "the host had the pages" above "$(guest_stat stats cache_hits)" 50000
 check "pages read once were not put" above "$(guest_stat stats cache_puts_filtered)" 20000
-check "the file system is named" grep -q "^$fs vda pool 1$" "$work/share/taken"
+check "the file system is named" grep -qE "^($fs vda|cleancache private) pool 1$" "$work/share/taken"
 check "tmemd ends cleanly" tmemd_stop
 counters "kib_read=$first,$third,$mapped,$off puts=$(guest_stat stats cache_puts)" \
 	"dropped=$(guest_stat stats cache_puts_dropped) hits=$(guest_stat stats cache_hits)"
