@@ -40,6 +40,8 @@ programs() {
 	dbench -c /usr/share/dbench/client.txt -D /mnt -t $seconds 2 >/host/dbench-$1.log 2>&1
 	echo "$1 dbench: ended with $?"
 }
+# fio's libraries ask for more than there is, and use little of it.
+echo 1 >/proc/sys/vm/overcommit_memory
 fs_mount || exit 10
 cache_insert cache_filter=0 || exit 11
 programs on
@@ -62,7 +64,7 @@ for program in 'fio write' 'fio verify 1' 'fio verify 2' 'fio direct' stress-ng 
 	done
 done
 check "fio would have seen a wrong byte" guest_said one '^fio changed: ended with [1-9]'
-check "pages came from the host" above "$(guest_stat stats cache_hits)" 5000
+check "pages came from the host" above "$(guest_stat stats cache_hits)" 1000
 counters "puts=$(guest_stat stats cache_puts) hits=$(guest_stat stats cache_hits)" \
 	"dropped=$(guest_stat stats cache_puts_dropped)"
 test_end
