@@ -3,7 +3,7 @@
 #
 # Programs of other people, who know nothing of tmem, verify what they read from files: fio,
 # stress-ng and dbench say the same with the page cache in the host and without.
-# kernels: 6.1 6.12
+# kernels: 6.1
 # slow
 #
 #   TMEM_PROGRAM_SECONDS=N  how long stress-ng and dbench run (15)
