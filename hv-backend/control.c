@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "sent.h"
 
 /*
  * in_used <= CONTROL_LINE_MAX
@@ -70,7 +71,7 @@ static void connection_close(struct connection *n)
 	loop_remove(n->source);
 	TAILQ_REMOVE(&n->control->all, n, link);
 	n->control->count--;
-	close(n->fd);
+	sent_close(n->fd);
 	free(n->out);
 	free(n);
 }
@@ -141,7 +142,7 @@ static int line_too_long(struct connection *n)
 /* Read once.  0: something or nothing yet; else the connection is broken. */
 static int input_read(struct connection *n)
 {
-	ssize_t got = recv(n->fd, n->in + n->in_used, sizeof(n->in) - n->in_used, MSG_DONTWAIT);
+	ssize_t got = sent_recv(n->fd, n->in + n->in_used, sizeof(n->in) - n->in_used);
 
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -236,7 +237,7 @@ static int connection_add(struct control *c, int fd)
 	return 0;
 fail:
 	free(n);
-	close(fd);
+	sent_close(fd);
 	return err;
 }
 

@@ -25,6 +25,7 @@
 #include "door.h"
 #include "log.h"
 #include "peer.h"
+#include "sent.h"
 #include "vhost_backend.h"
 #include "worker.h"
 
@@ -257,8 +258,10 @@ static int disk_connect(struct disk *d, int socket, struct peer *p)
 {
 	int err = vhost_backend_create(&d->conn, &d->set, &d->device, socket);
 
-	if (err)
+	if (err) {
+		sent_close(socket);
 		return err;
+	}
 	queue_set_fault_clear(&d->set);
 	atomic_store(&d->blocks.lost, false);
 	d->socket = socket;
@@ -295,7 +298,7 @@ static void disk_visit(void *arg, int socket)
 	if (why) {
 		disk_log(LOG_LEVEL_WARN, d, "connection by process %d refused: %s", (int)p.pid,
 			 why);
-		close(socket);
+		sent_close(socket);
 	} else {
 		err = disk_connect(d, socket, &p);
 		if (err)

@@ -21,6 +21,7 @@
 #include "handover.h"
 #include "log.h"
 #include "peer.h"
+#include "sent.h"
 #include "tmemp.h"
 #include "transport.h"
 
@@ -279,7 +280,7 @@ static const char *peer_admit(struct guest *g, const struct peer *p)
 static void turned_away_forget(struct guest *g)
 {
 	if (g->turned_away >= 0)
-		close(g->turned_away);
+		sent_close(g->turned_away);
 	g->turned_away = -1;
 }
 
@@ -291,7 +292,7 @@ static void turned_away_forget(struct guest *g)
 static void turn_away(struct guest *g, int socket)
 {
 	if (!g->ops->turn_away) {
-		close(socket);
+		sent_close(socket);
 		return;
 	}
 	g->ops->turn_away(socket);

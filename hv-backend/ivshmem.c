@@ -11,7 +11,7 @@
  *      |                                      v
  *   [watching] <--- HOLD_MS passed --- [holding: doorbell 0 not watched]
  *
- * #syscalls: read recvfrom timerfd_create timerfd_settime write
+ * #syscalls: read timerfd_create timerfd_settime write
  */
 #include <endian.h>
 #include <errno.h>
@@ -25,6 +25,7 @@
 
 #include "alarm.h"
 #include "ivshmem.h"
+#include "sent.h"
 #include "worker.h"
 
 #define HOLD_MS	10	/* between two wishes carried out */
@@ -198,7 +199,7 @@ static void on_timer(void *arg, uint32_t events)
 int ivshmem_input(struct ivshmem *v, const char **why)
 {
 	char byte;
-	ssize_t n = recv(v->socket, &byte, 1, MSG_DONTWAIT);
+	ssize_t n = sent_recv(v->socket, &byte, 1);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
@@ -414,11 +415,9 @@ void ivshmem_go(struct ivshmem *v)
 /* What is this process's alone; what others have of it stays. */
 static void ivshmem_close(struct ivshmem *v)
 {
-	int socket = v->socket;
 	struct ivshmem_region *region = v->region;
 
 	ivshmem_undo(v);
-	close(socket);
 	ivshmem_region_destroy(region);
 }
 
@@ -426,6 +425,7 @@ void ivshmem_leave(struct ivshmem *v)
 {
 	if (v->running)
 		rings_stop(v);
+	close(v->socket);
 	ivshmem_close(v);
 }
 
@@ -436,5 +436,6 @@ void ivshmem_destroy(struct ivshmem *v)
 	ivshmem_region_drop(v->set->handover, &v->said);
 	__atomic_store_n(&v->answer->state, htole32(TMEMP_IVSHMEM_GONE), __ATOMIC_RELEASE);
 	guest_interrupt(v);
+	sent_close(v->socket);
 	ivshmem_close(v);
 }

@@ -25,6 +25,7 @@
 #include "fault.h"
 #include "handover.h"
 #include "inflight.h"
+#include "sent.h"
 #include "tmemp_ring.h"
 #include "vhost_backend.h"
 #include "vhost_inbox.h"
@@ -78,7 +79,7 @@ static int refuse(struct vhost_backend *v, const char *why)
 static void fd_close(int *fd)
 {
 	if (*fd >= 0)
-		close(*fd);
+		sent_drop(*fd);
 	*fd = -1;
 }
 
@@ -586,6 +587,14 @@ static struct vring *vring_of_fd(struct vhost_backend *v, const struct vhost_mes
 	return r;
 }
 
+static bool fd_is_local_socket(int fd)
+{
+	int domain = -1;
+	socklen_t len = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 /*
  * Descriptors that workers watch and write: an eventfd (an inode of no type), a
  * pipe, or a socket between processes of this machine (User-mode Linux's
@@ -594,14 +603,12 @@ static struct vring *vring_of_fd(struct vhost_backend *v, const struct vhost_mes
 static bool fd_is_signal(int fd)
 {
 	struct stat st;
-	int domain = -1;
-	socklen_t len = sizeof(domain);
 
 	if (fstat(fd, &st) < 0)
 		return false;
 	if (!S_ISSOCK(st.st_mode))
 		return S_ISFIFO(st.st_mode) || !(st.st_mode & S_IFMT);
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+	return fd_is_local_socket(fd);
 }
 
 /* Interrupts are written by a worker, which must not be made to wait. */
@@ -668,6 +675,9 @@ static int on_set_vring_enable(struct vhost_backend *v, struct vhost_message *m)
 
 static int on_set_backend_req_fd(struct vhost_backend *v, struct vhost_message *m)
 {
+	/* Kept for as long as the VMM likes, so not one whose end may wait. */
+	if (!fd_is_local_socket(m->fd[0]))
+		return refuse(v, "channel is not a local socket");
 	fd_close(&v->backend_req);
 	v->backend_req = fd_take(m);
 	number_gone(v, &v->said.backend_req);
@@ -1008,7 +1018,7 @@ void vhost_backend_destroy(struct vhost_backend *v)
 	regions_forget(v);
 	number_gone(v, &v->said.backend_req);
 	gone_drop(v);
-	close(v->in.socket);
+	sent_close(v->in.socket);
 	backend_free(v);
 }
 

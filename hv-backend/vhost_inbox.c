@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "sent.h"
 #include "vhost_inbox.h"
 
 #define CLOSED "connection closed by the VMM"
@@ -32,7 +33,7 @@ static void message_clear(struct vhost_inbox *b)
 		int fd = b->m.fd[--b->m.fds];
 
 		if (fd >= 0)
-			close(fd);
+			sent_drop(fd);
 	}
 	b->got = 0;
 }
@@ -50,10 +51,11 @@ static int fds_keep(struct vhost_inbox *b, struct msghdr *msg, const char **why)
 			continue;
 		for (size_t i = 0; i < n; i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+			sent_disarm(fd);
 			if (m->fds < VHOST_USER_MAX_FDS) {
 				m->fd[m->fds++] = fd;
 			} else {
-				close(fd);
+				sent_drop(fd);
 				over = true;
 			}
 		}
@@ -171,7 +173,7 @@ static int consume(struct vhost_inbox *b, size_t bytes)
 
 	while (bytes) {
 		size_t want = bytes < sizeof(waste) ? bytes : sizeof(waste);
-		ssize_t n = recv(b->socket, waste, want, MSG_DONTWAIT);
+		ssize_t n = sent_recv(b->socket, waste, want);
 
 		if (n < 0 && errno == EINTR)
 			continue;

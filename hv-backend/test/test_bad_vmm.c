@@ -11,15 +11,19 @@
 #include <cmocka.h>
 
 #include <endian.h>
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "victim.h"
 
 #define ASLEEP_US	400000u	/* a worker that has nothing to do has turned its alarm off */
+#define LINGER_S	60
 #define FAR	0x7000000000000000ull	/* no guest has memory there */
 
 static struct hosting host;
@@ -175,6 +179,64 @@ static void test_event_interrupt_that_blocks(void **state)
 	victim_check_failed(&v, "interrupt descriptor blocks");
 }
 
+/* A network socket whose last close waits until its other end has read, which it never does. */
+static int lingering_socket(int ends[2])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct linger on = { .l_onoff = 1, .l_linger = LINGER_S };
+	static const uint8_t much[65536];
+	socklen_t len = sizeof(a);
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+
+	ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(ends[0], (struct sockaddr *)&a, len), 0);
+	assert_int_equal(listen(ends[0], 1), 0);
+	assert_int_equal(getsockname(ends[0], (struct sockaddr *)&a, &len), 0);
+	assert_int_equal(connect(s, (struct sockaddr *)&a, len), 0);
+	ends[1] = accept(ends[0], NULL, NULL);
+	while (send(s, much, sizeof(much), MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(setsockopt(s, SOL_SOCKET, SO_LINGER, &on, sizeof(on)), 0);
+	return s;
+}
+
+/* Such sockets sent where descriptors belong, where none do, and where nobody reads. */
+static void test_lingering_descriptors(void **state)
+{
+	char path[DAEMON_PATH_MAX];
+	struct front_config c = hosting_config(&host, "linger", path);
+	time_t begin = time(NULL);
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		const uint32_t request[] = { VHOST_USER_SET_VRING_KICK, VHOST_USER_SET_OWNER,
+					     VHOST_USER_SET_BACKEND_REQ_FD, VHOST_USER_SET_OWNER };
+		const uint64_t index = 0;
+		struct front *f, *late = NULL;
+		int ends[2], s = lingering_socket(ends);
+		json_t *answer;
+
+		assert_int_equal(front_create(&f, &c), 0);
+		assert_int_equal(front_dial(f), 0);
+		if (i == 3) {
+			assert_int_equal(front_create(&late, &c), 0);
+			assert_int_equal(front_dial(late), 0);
+		}
+		front_vhost_send(late ? late : f, request[i], VHOST_USER_VERSION, &index,
+				 request[i] == VHOST_USER_SET_OWNER ? 0 : sizeof(index), &s, 1);
+		close(s);
+		front_destroy(f);
+		if (late)
+			front_destroy(late);
+		answer = hosting_ask(&host, "{\"verb\":\"list\"}");
+		assert_non_null(answer);
+		json_decref(answer);
+		close(ends[0]);
+		close(ends[1]);
+	}
+	assert_in_range(time(NULL) - begin, 0, LINGER_S - 1);
+}
+
 /* Memory is taken away from under rings that run. */
 static void test_memory_removed(void **state)
 {
@@ -298,12 +360,12 @@ static int setup(void **state)
 {
 	const char *guests[64] = {
 		"bystander", "gone", "second", "call", "deaf", "removed", "half",
-		"deaf-drain",
+		"deaf-drain", "linger",
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(bad_messages) / sizeof(bad_messages[0]); i++)
-		guests[8 + i] = bad_messages[i].guest;
+		guests[9 + i] = bad_messages[i].guest;
 	if (hosting_start(&host, guests, NULL))
 		return -1;
 	return hosting_bystander_start(&host, "bystander");
@@ -326,6 +388,7 @@ int main(void)
 		guest_test(test_interrupt_that_blocks),
 		guest_test(test_last_interrupt_that_blocks),
 		guest_test(test_event_interrupt_that_blocks),
+		guest_test(test_lingering_descriptors),
 		guest_test(test_memory_removed),
 		guest_test(test_half_hearted),
 		guest_test(test_bad_messages),

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sent.h - descriptors that come over a socket, let go of without waiting.
+ *
+ * Owns:    nothing.
+ * How:     the last close of a network socket with SO_LINGER waits for its other
+ *          end, for as long as the sender has set, and so does the end of one that
+ *          was sent here and never looked at.  So all that comes is received, asked
+ *          not to linger, and closed.
+ * Must not: be thought to help against a file whose file system answers late: what
+ *          can connect must not be able to mount.
+ */
+#ifndef HV_SENT_H
+#define HV_SENT_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/* The close of fd, which somebody sent, waits for nobody. */
+void sent_disarm(int fd);
+
+/* recv(2) without waiting; what comes beside the bytes is let go of. */
+ssize_t sent_recv(int socket, void *to, size_t len);
+
+/*
+ * Close fd, which somebody sent, and what was sent over it and not received.  Others
+ * may have it still.
+ */
+void sent_drop(int fd);
+
+/* End a connection, for all who have it, and do the same. */
+void sent_close(int socket);
+
+#endif
