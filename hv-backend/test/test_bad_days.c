@@ -27,8 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bad_day.h"
 #include "hosting.h"
-#include "preload/bad_libc.h"
 
 #define PERSISTENT	0u
 #define EPHEMERAL	1u
@@ -109,33 +109,20 @@ static void stop(void)
 #if HOSTING_SLOW == 1
 
 static struct bad_libc *day;
-static char day_path[] = "/tmp/tmemd-day-XXXXXX";
 
 static void day_start(void)
 {
-	char library[512];
-	int fd = mkstemp(strcpy(day_path, "/tmp/tmemd-day-XXXXXX"));
-
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, sizeof(*day)), 0);
-	day = mmap(NULL, sizeof(*day), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_true(day != MAP_FAILED);
-	close(fd);
-	snprintf(library, sizeof(library), "%s/test/bad_libc.so", build());
-	assert_int_equal(access(library, R_OK), 0);
-	setenv("LD_PRELOAD", library[0] == '/' ? library : realpath(library, NULL), 1);
-	setenv("BAD_LIBC", day_path, 1);
+	day = bad_day_begin();
+	assert_non_null(day);
 	/* No bystander: it would be refused pages as everybody is. */
 	assert_int_equal(hosting_start(&host, guests, NULL), 0);
-	unsetenv("LD_PRELOAD");
-	unsetenv("BAD_LIBC");
+	bad_day_begun();
 }
 
 static void day_stop(void)
 {
 	stop();
-	munmap(day, sizeof(*day));
-	unlink(day_path);
+	bad_day_end(day);
 }
 
 /* All that makes a daemon allocate; what comes of it is not looked at. */

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * bad_libc.c - see bad_libc.h.  Stands in front of the allocator and the clock.
+ * bad_libc.c - see bad_libc.h.  Stands in front of the allocator, the clock, and
+ * reads and writes at a place in a file.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,4 +98,31 @@ time_t time(time_t *out)
 	if (out)
 		*out = now.tv_sec;
 	return now.tv_sec;
+}
+
+/* As a disk that is gone holds a thread up; in a call that any thread may make. */
+static void wait_for_disk(int fd)
+{
+	const struct timespec look = { .tv_nsec = 20000000 };
+	uint32_t hang = day ? day->hang : 0;
+	struct stat st;
+
+	if (!hang || fstat(fd, &st) || (uint32_t)st.st_ino != hang)
+		return;
+	day->hung++;
+	while (day->hang == hang)
+		syscall(SYS_futex, &day->hang, FUTEX_WAIT, hang, &look, NULL, 0);
+	day->hung--;
+}
+
+ssize_t pread(int fd, void *to, size_t len, off_t off)
+{
+	wait_for_disk(fd);
+	return syscall(SYS_pread64, fd, to, len, off);
+}
+
+ssize_t pwrite(int fd, const void *from, size_t len, off_t off)
+{
+	wait_for_disk(fd);
+	return syscall(SYS_pwrite64, fd, from, len, off);
 }
