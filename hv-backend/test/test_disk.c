@@ -14,10 +14,12 @@
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_blk.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -469,11 +471,29 @@ static void test_no_spill_is_an_error(void **state)
 	front_destroy(f);
 }
 
-/* The file may not grow: as a disk that is full. */
-static void test_full_spill(void **state)
+/* Noise everywhere, until many writes failed; what they were to replace is there. */
+static void write_until_full(struct front_queue *q)
+{
+	unsigned failed = 0;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		uint32_t at = rnd() % (SIZE / 4096);
+
+		for (unsigned k = 0; k < 4096; k++)
+			buffer[k] = (uint8_t)rnd();
+		if (request(q, VIRTIO_BLK_T_OUT, at * 8, buffer, 4096, 0))
+			failed++;
+		else
+			memcpy(shadow + at * 4096, buffer, 4096);
+	}
+	assert_true(failed > 100);
+	assert_true(number("spill_errors") >= failed);
+	read_all(q);
+}
+
+static void test_spill_too_long(void **state)
 {
 	struct rlimit limit = { .rlim_cur = 2 << 20, .rlim_max = RLIM_INFINITY };
-	unsigned failed = 0;
 	struct front *f;
 
 	(void)state;
@@ -482,20 +502,50 @@ static void test_full_spill(void **state)
 	f = disk_open(1);
 	noise(&f->queue[0], 1000);
 	assert_int_equal(prlimit(host.daemon.pid, RLIMIT_FSIZE, &limit, NULL), 0);
-	for (unsigned i = 0; i < 2000; i++) {
-		uint32_t at = rnd() % (SIZE / 4096);
+	write_until_full(&f->queue[0]);
+	front_destroy(f);
+}
 
-		for (unsigned k = 0; k < 4096; k++)
-			buffer[k] = (uint8_t)rnd();
-		if (request(&f->queue[0], VIRTIO_BLK_T_OUT, at * 8, buffer, 4096, 0))
-			failed++;
-		else
-			memcpy(shadow + at * 4096, buffer, 4096);
+/* A file system of 2 MiB that only this process and its daemon see. */
+static bool small_mounted(const char *at)
+{
+	return mkdir(at, 0700) == 0 && unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("tmpfs", at, "tmpfs", 0, "size=2m") == 0;
+}
+
+static void small_unmount(const char *at)
+{
+	umount2(at, MNT_DETACH);
+	rmdir(at);
+}
+
+static void test_full_spill(void **state)
+{
+	char small[80], usual[sizeof(spill)];
+	struct front *f;
+
+	(void)state;
+	snprintf(small, sizeof(small), "%s/small", dir);
+	if (!small_mounted(small)) {
+		small_unmount(small);
+		skip();		/* not root */
 	}
-	assert_true(failed > 100);
-	assert_true(number("spill_errors") >= failed);
+	strcpy(usual, spill);
+	snprintf(spill, sizeof(spill), "%s/small/spill", dir);
+	conf_write(little, false, true);
+	start();
+	f = disk_open(1);
+	write_until_full(&f->queue[0]);
+	/* When there is room again, all is as it was before. */
+	discard_at(&f->queue[0], 0, SECTORS);
+	noise(&f->queue[0], 300);
+	assert_true(number("spilled_bytes") > 0);
 	read_all(&f->queue[0]);
 	front_destroy(f);
+	assert_int_equal(daemon_end(&host.daemon), 0);
+	strcpy(spill, usual);
+	small_unmount(small);
 }
 
 static void test_foreign_spill(void **state)
@@ -731,6 +781,7 @@ int main(void)
 		TEST(test_neighbours_in_a_block),
 		TEST(test_comes_back_when_there_is_room),
 		TEST(test_no_spill_is_an_error),
+		TEST(test_spill_too_long),
 		TEST(test_full_spill),
 		TEST(test_foreign_spill),
 		TEST(test_ended_and_started_again),
