@@ -81,9 +81,10 @@ meet end || exit 25
 EOS
 )"
 guest_at swapped
-swapped=$(disk_stat memory_bytes) spilled=$(disk_stat spilled_bytes)
-check "the guest swapped into memory" above "$swapped" 1000000
-check "and past its quota into the spill" above "$spilled" 1000000
+# All that ever was: some kernels discard at once what the hog gave back.
+swapped=$(disk_stat writes) spilled=$(disk_stat spill_writes)
+check "the guest swapped" above "$swapped" 250
+check "and past its quota into the spill" above "$spilled" 250
 if [ "$kernel" = uml ]; then
 	guest_go swapped
 else
@@ -120,5 +121,5 @@ check "files were copied" guest_said one '^files: [1-9][0-9][0-9]'
 check "and came back as they were" is "$(guest_line one '^differs:')" ""
 check "nobody saw an I/O error" is "$(cat "$work/share/io-errors") $errors" "0 0"
 check "tmemd ends cleanly" tmemd_stop
-counters "memory=$swapped spilled=$spilled"
+counters "writes=$swapped spilled=$spilled"
 test_end
