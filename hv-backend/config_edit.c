@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * config_edit.c - change guests' options in tmemd.conf and nothing else of it.
+ * config_edit.c - change options in tmemd.conf and nothing else of it.
  *
- * How:     one walk over the lines copies them; a line of the guest's section that
+ * How:     one walk over the lines copies them; a line of the section meant that
  *          sets one of the options keeps its indentation and its comment.  What was
  *          not met is inserted after the section's last option.  The new text is
  *          parsed as the daemon would, written beside the file, synced, and renamed
@@ -32,12 +32,15 @@ static const char *line_end(const char *line)
 	return newline ? newline + 1 : line + strlen(line);
 }
 
-/* [guest NAME] */
+/* [guest NAME], or without a guest [tmemd] */
 static bool is_section_of(const char *line, const char *guest)
 {
 	const char *text = line + strspn(line, CONFIG_BLANKS);
-	size_t length = strlen(guest);
+	size_t length;
 
+	if (!guest)
+		return !strncmp(text, "[tmemd]", 7);
+	length = strlen(guest);
 	return !strncmp(text, "[guest ", 7) && !strncmp(text + 7, guest, length) &&
 	       text[7 + length] == ']';
 }
@@ -126,7 +129,7 @@ static void text_edit(FILE *out, const char *text, const char *guest,
 	fwrite(text, 1, (size_t)(line - text), out);
 	if (!*line) {
 		newline_add(out, text, line);
-		fprintf(out, "\n[guest %s]\n", guest);
+		fprintf(out, "\n[%s%s]\n", guest ? "guest " : "tmemd", guest ? guest : "");
 		missing_add(out, settings, count, 0);
 		return;
 	}
@@ -204,7 +207,7 @@ static int text_check(const char *text, const char *path, uint64_t arena, struct
 	config_init(&c);
 	err = config_read_stream(&c, stream, path, e);
 	if (!err)
-		err = config_mins_check(&c, arena, e);
+		err = arena ? config_mins_check(&c, arena, e) : config_finish(&c, e);
 	config_free(&c);
 	fclose(stream);
 	return err;

@@ -284,6 +284,22 @@ void policy_init(struct policy_state *s, const struct policy_config *c)
 	};
 }
 
+/*
+ * Whatever the host has, what is above total goes: it was lowered.  Where nothing more
+ * can go, persistent pages and what guests' mins keep stay above it.
+ */
+static void total_keep(struct policy_decision *d, const struct policy_config *c,
+		       const struct policy_inputs *in)
+{
+	uint64_t frames = reclaim_frames(in, c->total);
+
+	d->target = min_u64(d->target, c->total);
+	d->persistent_max = min_u64(d->persistent_max, c->persistent_max);
+	d->reclaim_frames = max_u64(d->reclaim_frames, frames);
+	if (frames)
+		d->next_ms = NEXT_MIN_MS;
+}
+
 struct policy_decision policy_step(struct policy_state *s, const struct policy_config *c,
 				   const struct policy_inputs *in, unsigned dt_ms)
 {
@@ -293,6 +309,7 @@ struct policy_decision policy_step(struct policy_state *s, const struct policy_c
 		s->last = blind_step(s);
 	else
 		s->last = measured_step(s, c, in, dt_ms);
+	total_keep(&s->last, c, in);
 	return s->last;
 }
 

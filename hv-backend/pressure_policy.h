@@ -22,6 +22,9 @@
  * does not depend on use: it is where the arena belongs, and steps that go there
  * do not swing.  Between low and high the arena stays as it is.
  *
+ * The arena's total is the administrator's: what is above it is given back at once,
+ * whatever the host has.
+ *
  * Tasks that stall although the marks are kept mean that the marks are too low
  * for what the host does: while a domain stalls, its low and high count double.
  */

@@ -15,8 +15,7 @@
 
 #include "config_edit.h"
 #include "report.h"
-
-#define SETTINGS_MAX	12u	/* six options, each in two spellings */
+#include "values.h"
 
 struct target {
 	char name[TMEM_NAME_MAX];
@@ -27,8 +26,7 @@ struct target {
 
 struct change {
 	const char *guest;
-	struct config_setting settings[SETTINGS_MAX];
-	size_t count;
+	struct values values;
 	struct target *targets;
 	size_t target_count;
 	uint64_t mins;		/* of all guests once it is done; saturates */
@@ -46,53 +44,6 @@ static int refuse(struct config_error *e, const char *fmt, ...)
 	return -EINVAL;
 }
 
-/* An option's name from its JSON key: '_' to '-'. */
-static int setting_name(const char *key, struct config_setting *s, struct config_error *e)
-{
-	if (strlen(key) >= sizeof(s->name))
-		return refuse(e, "%.60s: no such option", key);
-	strcpy(s->name, key);
-	for (char *p = s->name; *p; p++) {
-		if (*p == '_')
-			*p = '-';
-	}
-	return 0;
-}
-
-static int setting_read(struct config_setting *s, const char *key, json_t *value,
-			struct config_error *e)
-{
-	const char *text = json_is_null(value) ? "none" : json_string_value(value);
-
-	if (json_is_integer(value)) {
-		snprintf(s->value, sizeof(s->value), "%lld",
-			 (long long)json_integer_value(value));
-	} else if (!text) {
-		return refuse(e, "%.60s: not a text, an integer or null", key);
-	} else if (strlen(text) >= sizeof(s->value)) {
-		return refuse(e, "%.60s: \"%.40s...\" is too long", key, text);
-	} else {
-		strcpy(s->value, text);
-	}
-	return setting_name(key, s, e);
-}
-
-static int settings_read(struct change *ch, json_t *values)
-{
-	const char *key;
-	json_t *value;
-	int err;
-
-	json_object_foreach(values, key, value) {
-		if (ch->count == SETTINGS_MAX)
-			return refuse(ch->e, "set: too many \"values\" are given");
-		err = setting_read(&ch->settings[ch->count++], key, value, ch->e);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
 static void mins_add(struct change *ch, uint64_t min)
 {
 	if (__builtin_add_overflow(ch->mins, min, &ch->mins))
@@ -103,15 +54,16 @@ static int quota_apply(struct change *ch, struct tmem_quota *q)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < ch->count && !err; i++)
-		err = config_quota_set(q, ch->settings[i].name, ch->settings[i].value, ch->e);
+	for (size_t i = 0; i < ch->values.count && !err; i++)
+		err = config_quota_set(q, ch->values.settings[i].name,
+				       ch->values.settings[i].value, ch->e);
 	return err ? err : config_quota_check(q, ch->e);
 }
 
 int quota_values_apply(struct tmem_quota *q, json_t *values, struct config_error *e)
 {
 	struct change ch = { .e = e };
-	int err = json_is_object(values) ? settings_read(&ch, values)
+	int err = json_is_object(values) ? values_read(&ch.values, values, e)
 					 : refuse(e, "the \"values\" are not an object");
 
 	return err ? err : quota_apply(&ch, q);
@@ -144,15 +96,6 @@ static int target_add(const struct hv_guest_info *g, void *arg)
 	return 0;
 }
 
-static bool changes_min(const struct change *ch)
-{
-	for (size_t i = 0; i < ch->count; i++) {
-		if (!strcmp(ch->settings[i].name, "min"))
-			return true;
-	}
-	return false;
-}
-
 static int file_change(const struct change *ch, const struct quota_change *q)
 {
 	const char **names = calloc(ch->target_count + 1, sizeof(*names));
@@ -166,8 +109,8 @@ static int file_change(const struct change *ch, const struct quota_change *q)
 			err = refuse(ch->e, "guest %s stands in no configuration file", names[i]);
 	}
 	if (!err)
-		err = config_edit_file(q->file, names, ch->target_count, ch->settings, ch->count,
-			       q->arena, ch->e);
+		err = config_edit_file(q->file, names, ch->target_count, ch->values.settings,
+				       ch->values.count, q->arena, ch->e);
 	free(names);
 	return err;
 }
@@ -204,12 +147,12 @@ int quota_change(struct hv *hv, const struct quota_change *q, json_t **changed,
 		 struct config_error *e)
 {
 	struct change ch = { .guest = q->guest, .e = e };
-	int err = json_object_size(q->values) ? settings_read(&ch, q->values)
+	int err = json_object_size(q->values) ? values_read(&ch.values, q->values, e)
 					      : refuse(e, "set: no \"values\" are given");
 
 	if (!err)
 		err = hv_guest_each(hv, target_add, &ch);
-	if (!err && changes_min(&ch) && ch.mins > q->arena)
+	if (!err && values_have(&ch.values, "min") && ch.mins > q->arena)
 		err = refuse(e, "min: the guests' mins add up to %llu, the arena has %llu",
 			     (unsigned long long)ch.mins, (unsigned long long)q->arena);
 	if (!err && q->file)

@@ -14,7 +14,7 @@
  * SIGTERM leaves guests to the next process where something outlives this one
  * (estate.h); SIGINT says to those that a keeper could hand on that there is none.
  * SIGHUP reads the configuration again and applies log-level, the guests' quotas
- * and the memory policy's marks.  All else needs a restart.
+ * and the host's limits.  All else needs a restart.
  *
  * #syscalls: flock geteuid rmdir signalfd4 unlink
  */
@@ -275,13 +275,17 @@ static void quotas_apply(struct daemon *d, const struct config *c)
 	}
 }
 
-/* What the arena may hold at most stays as it was at the start. */
-static void marks_apply(struct daemon *d, const struct config *c)
+/* An arena has no more than it was made with. */
+static void limits_apply(struct daemon *d, const struct config *c)
 {
 	struct policy_config policy = c->policy;
+	struct tmem_use use;
 
-	policy.total = d->config.policy.total;
-	policy.persistent_max = d->config.policy.persistent_max;
+	tmem_use_get(d->core, &use);
+	if (policy.total > use.arena)
+		policy.total = use.arena;
+	if (policy.persistent_max > policy.total)
+		policy.persistent_max = policy.total;
 	pressure_configure(d->pressure, &policy);
 }
 
@@ -297,9 +301,9 @@ static void configuration_reread(struct daemon *d)
 	} else {
 		log_level_set(c.log_level);
 		quotas_apply(d, &c);
-		marks_apply(d, &c);
-		log_info("configuration read again: log level, quotas and memory marks are in "
-			 "force");
+		limits_apply(d, &c);
+		log_info("configuration read again: log level, quotas and the host's limits are "
+			 "in force");
 	}
 	config_free(&c);
 	notify_reloaded();

@@ -24,6 +24,7 @@
 #include "config.h"
 #include "events.h"
 #include "explain.h"
+#include "host_change.h"
 #include "log.h"
 #include "plan.h"
 #include "pressure.h"
@@ -344,41 +345,74 @@ static int verb_dashboard(struct call *c)
 
 /* ---- changes ----------------------------------------------------------- */
 
-static int set_arguments(struct call *c, struct quota_change *q)
+/* Whose values a set changes, and where. */
+struct set_place {
+	bool host, live;
+	const char *file;
+};
+
+static int set_arguments(struct call *c, struct set_place *p)
 {
 	bool all, config;
 
-	if (flag_read(c, "all", false, &all) || flag_read(c, "live", true, &q->live) ||
-	    flag_read(c, "config", false, &config))
+	if (flag_read(c, "all", false, &all) || flag_read(c, "host", false, &p->host) ||
+	    flag_read(c, "live", true, &p->live) || flag_read(c, "config", false, &config))
 		return c->code;
-	if (all == !!c->guest)
-		return fail(c, VERB_USAGE, "set: either a \"guest\" is given, or \"all\"");
-	if (!q->live && !config)
+	if (all + p->host + !!c->guest != 1)
+		return fail(c, VERB_USAGE, "set: either a \"guest\" is given, or \"all\", or "
+			    "\"host\"");
+	if (!p->live && !config)
 		return fail(c, VERB_USAGE, "set: neither \"live\" nor \"config\"");
 	if (config && !c->host->config_file)
 		return fail(c, VERB_FAILED, "set: the daemon runs without a configuration file");
-	q->file = config ? c->host->config_file : NULL;
+	p->file = config ? c->host->config_file : NULL;
 	return 0;
+}
+
+static int set_guests(struct call *c, const struct set_place *p, struct config_error *e)
+{
+	struct quota_change q = {
+		.guest = c->guest, .values = json_object_get(c->request, "values"),
+		.live = p->live, .file = p->file,
+	};
+	struct pressure_status s;
+	json_t *changed = NULL;
+	int err;
+
+	pressure_status(c->host->pressure, &s);
+	q.arena = s.config.total;
+	err = quota_change(c->host->hv, &q, &changed, e);
+	if (!err)
+		report_set(&c->answer, "changed", changed);
+	return err;
+}
+
+static int set_host(struct call *c, const struct set_place *p, struct config_error *e)
+{
+	const struct host_change h = {
+		.hv = c->host->hv, .core = c->host->core, .pressure = c->host->pressure,
+		.values = json_object_get(c->request, "values"),
+		.live = p->live, .file = p->file,
+	};
+	json_t *limits = NULL;
+	int err = host_change(&h, &limits, e);
+
+	if (!err)
+		report_set(&c->answer, "limits", limits);
+	return err;
 }
 
 static int verb_set(struct call *c)
 {
-	struct quota_change q = {
-		.guest = c->guest, .values = json_object_get(c->request, "values"),
-	};
-	struct pressure_status s;
+	struct set_place p;
 	struct config_error e;
-	json_t *changed;
-	int err = set_arguments(c, &q);
+	int err = set_arguments(c, &p);
 
 	if (err)
 		return err;
-	pressure_status(c->host->pressure, &s);
-	q.arena = s.config.total;
-	err = quota_change(c->host->hv, &q, &changed, &e);
+	err = p.host ? set_host(c, &p, &e) : set_guests(c, &p, &e);
 	if (err)
 		return fail(c, err == -EINVAL ? VERB_USAGE : VERB_FAILED, "%.250s", e.text);
-	report_set(&c->answer, "changed", changed);
 	return 0;
 }
 
@@ -598,7 +632,7 @@ static const struct verb verbs[] = {
 	{ .name = "stats", .arguments = { "guest" }, .run = verb_stats },
 	{ .name = "pools", .arguments = { "guest" }, .run = verb_pools },
 	{ .name = "version", .run = verb_version },
-	{ .name = "set", .arguments = { "guest", "all", "values", "live", "config" },
+	{ .name = "set", .arguments = { "guest", "all", "host", "values", "live", "config" },
 	  .changes = true, .run = verb_set },
 	{ .name = "add", .arguments = { "name", "domain", "transport", "region", "disk_size",
 	  "values", "shared_pools" }, .changes = true, .root_only = true, .socket_only = true,

@@ -132,6 +132,27 @@ set_config_is_right() {
 	mv "$work/before.conf" "$work/twice.conf"
 	return $code
 }
+set_host_is_right() {
+	cp "$work/twice.conf" "$work/before.conf"
+	expect 0 ctl set --host --arena 32M --json && is_json && [ "$(value limits arena_bytes)" = 33554432 ] &&
+		[ "$(value limits persistent_max_bytes)" = 25165824 ] && expect 0 ctl status && said "may use 32M of 32M" &&
+		expect 0 ctl events && said 'uid ' && said '"arena":"32M"' &&
+		expect 2 ctl set c --min 33M && said "the arena has 33554432" && ! grep -q arena "$work/twice.conf" &&
+		expect 0 ctl set --host --config --live --arena 48M --memory-floor 1M --raw && said "arena_bytes 48M" &&
+		grep -q '^arena = 48M$' "$work/twice.conf" && grep -q '^memory-floor = 1M$' "$work/twice.conf" &&
+		expect 0 ctl set --host --config --arena 2G && grep -q '^arena = 2G$' "$work/twice.conf" &&
+		expect 0 ctl status && said "of 48M" &&
+		expect 0 ctl set --host --arena 64M --memory-floor 0
+	local code=$?
+	mv "$work/before.conf" "$work/twice.conf"
+	return $code
+}
+say "set --host changes the arena, tells who did it, writes the file" set_host_is_right
+say "arena above what it was made with" expect 2 ctl set --host --arena 65M
+say "says what that is" said "made with (67108864)"
+say "set --host of an option of guests" expect 2 ctl set --host --weight 3
+say "set of a guest and --host" expect 2 ctl set a --host --arena 32M
+say "set --host shows no columns" expect 2 ctl set --host --arena 32M -o GUEST
 say "set --all" set_all_is_right
 say "set --config writes the file, --live what is in force" set_config_is_right
 say "set of an unknown option" expect 2 ctl set a --colour red
@@ -346,6 +367,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	say "reader may look" expect 0 as_reader "$work/tmemctl" --socket "$run/control.sock" list
 	say "reader may plan" expect 0 as_reader "$work/tmemctl" --socket "$run/control.sock" shrink 1M --dry-run
 	say "reader may not set: code 5" reader_is_denied set a --weight 3
+	say "reader may not set the host's: code 5" reader_is_denied set --host --arena 32M
 	say "reader may not shrink: code 5" reader_is_denied shrink 1M
 	say "reader may not freeze: code 5" reader_is_denied freeze a
 	say "is logged" grep -qF "control: uid 65534, pid " "$work/log"
@@ -368,6 +390,16 @@ reread() {
 	done
 	return 1
 }
+reread_arena() {
+	printf '[tmemd]\npersistent-max = 16M\n[guest c]\nweight = 9\n' >"$work/twice.conf"
+	kill -HUP "$daemon"
+	for _ in $(seq 100); do
+		expect 0 ctl stats --json
+		[ "$(value host persistent_max_bytes)" = 16777216 ] && return 0
+		sleep 0.05
+	done
+	return 1
+}
 reread_bad() {
 	echo 'nonsense' >"$work/twice.conf"
 	kill -HUP "$daemon"
@@ -378,6 +410,7 @@ reread_bad() {
 	expect 0 ctl list --json && [ "$(value guests 0 weight)" = 9 ]
 }
 say "SIGHUP reads the configuration again" reread
+say "SIGHUP applies the host's limits" reread_arena
 say "SIGHUP over a broken file changes nothing" reread_bad
 say "SIGTERM ends it with 0" stop TERM
 say "and nothing is left behind" test ! -e "$run" -a ! -e "$work/b.sock"

@@ -178,6 +178,57 @@ static void what_will_not_do_stays_as_it_is(void **state)
 	}
 }
 
+static const char *const daemon_section[] = { NULL };
+
+static void the_daemons_section_is_edited(void **state)
+{
+	static const struct config_setting arena[] = { { "arena", "2G" } };
+	static const struct {
+		const char *before, *after;
+	} rows[] = {
+		{ "[tmemd]\narena = 1G ; so much\nhttp = no\n[guest a]\nmax = 1G\n",
+		  "[tmemd]\narena = 2G ; so much\nhttp = no\n[guest a]\nmax = 1G\n" },
+		{ "[tmemd]\n#arena = 1G\n\n[guest a]\n",
+		  "[tmemd]\narena = 2G\n#arena = 1G\n\n[guest a]\n" },
+		{ "[guest tmemd]\n", "[guest tmemd]\n\n[tmemd]\narena = 2G\n" },
+	};
+	struct directory *d = *state;
+	struct config_error e;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		file_write(d->path, rows[i].before);
+		assert_int_equal(config_edit_file(d->path, daemon_section, 1, arena, 1, 0, &e), 0);
+		assert_file(d->path, rows[i].after);
+	}
+}
+
+/* What a daemon would not start with. */
+static void limits_that_do_not_go_together_stay_as_they_are(void **state)
+{
+	static const struct {
+		const char *text;
+		struct config_setting setting;
+		const char *reason;
+	} rows[] = {
+		{ "[tmemd]\npersistent-max = 1G\narena = 2G\n", { "arena", "512M" },
+		  "persistent-max (1073741824) is above arena" },
+		{ "[guest a]\nmin = 1G\n", { "arena", "512M" }, "mins add up to 1073741824" },
+		{ "[tmemd]\nmemory-high = 1G\n", { "memory-low", "2G" },
+		  "memory-low (2147483648) is above memory-high" },
+		{ "", { "arena", "1K" }, "out of range" },
+	};
+	struct directory *d = *state;
+	struct config_error e;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		file_write(d->path, rows[i].text);
+		assert_int_equal(config_edit_file(d->path, daemon_section, 1, &rows[i].setting, 1,
+						  0, &e), -EINVAL);
+		assert_non_null(strstr(e.text, rows[i].reason));
+		assert_file(d->path, rows[i].text);
+	}
+}
+
 static void absent_and_odd_files(void **state)
 {
 	struct directory *d = *state;
@@ -196,6 +247,8 @@ int main(void)
 		WITH_DIRECTORY(a_file_is_replaced_with_its_mode),
 		WITH_DIRECTORY(a_link_stays_a_link),
 		WITH_DIRECTORY(what_will_not_do_stays_as_it_is),
+		WITH_DIRECTORY(the_daemons_section_is_edited),
+		WITH_DIRECTORY(limits_that_do_not_go_together_stay_as_they_are),
 		WITH_DIRECTORY(absent_and_odd_files),
 	};
 

@@ -330,6 +330,62 @@ static void the_policy_can_be_switched_off(void **state)
 	assert_int_equal(resident(f), before);
 }
 
+static uint64_t lowered;	/* bytes of arena */
+
+static bool is_within_lowered(struct fixture *f)
+{
+	return resident(f) <= lowered;
+}
+
+static bool has_no_ephemeral(struct fixture *f)
+{
+	struct tmem_use use;
+
+	tmem_use_get(f->core, &use);
+	return use.ephemeral == 0 && use.free == 0;
+}
+
+static bool takes_one_more(struct fixture *f)
+{
+	return !put(f, 1, PERSISTENT + 201);
+}
+
+static void lower(struct fixture *f, uint64_t total)
+{
+	struct policy_config c = policy;
+
+	lowered = c.total = total;
+	c.persistent_max = total / 4 * 3;
+	pressure_configure(f->pressure, &c);
+}
+
+/* On a host with room: first what must stay fits, then it does not. */
+static void a_lower_total_takes_ephemeral_pages_only(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(resident(f) > 3 * MIB);
+	lower(f, 3 * MIB);
+	assert_true(run_until(f, is_within_lowered));
+	assert_true(run_until(f, has_told_losses));
+	assert_int_equal(put(f, 1, PERSISTENT), 0);
+
+	lower(f, MIB / 4);
+	assert_true(run_until(f, has_no_ephemeral));
+	assert_true(resident(f) > lowered);
+	for (unsigned i = 0; i <= PERSISTENT; i++)
+		assert_true(is_there(f, 1, i));
+	assert_int_not_equal(put(f, 0, 1), 0);
+	for (unsigned i = 0; i < 200; i++)
+		put(f, 1, PERSISTENT + 1 + i);
+	assert_int_not_equal(put(f, 1, PERSISTENT + 201), 0);
+
+	/* It grows again step by step. */
+	lower(f, ARENA);
+	assert_true(run_until(f, takes_one_more));
+	assert_true(is_there(f, 1, PERSISTENT));
+}
+
 static void events_are_numbered_and_bounded(void **unused)
 {
 	const struct event *e;
@@ -360,6 +416,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(no_more_goes_than_is_short, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_policy_can_be_switched_off, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_lower_total_takes_ephemeral_pages_only, set_up,
+						tear_down),
 		cmocka_unit_test(events_are_numbered_and_bounded),
 	};
 

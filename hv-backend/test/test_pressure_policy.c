@@ -166,6 +166,41 @@ static void off_allows_the_whole_arena(void **unused)
 	assert_true(d.accept_ephemeral && d.accept_persistent);
 }
 
+/* Whatever the policy does: with room, switched off, blind. */
+static void what_is_above_a_lowered_total_goes(void **unused)
+{
+	struct policy_inputs in = row_inputs(&(struct row){ .ephemeral = 500, .persistent = 300,
+							    .available = 9000 });
+	struct policy_config c = config;
+	struct policy_decision d;
+	struct policy_state s;
+
+	(void)unused;
+	for (unsigned i = 0; i < 3; i++) {
+		c = config;
+		c.on = i != 1;
+		policy_init(&s, &c);
+		d = policy_step(&s, &c, &in, 1000);
+		assert_int_equal(d.reclaim_frames, 0);
+		c.total = 700 * MIB;
+		c.persistent_max = 500 * MIB;
+		in.valid = i != 2;
+		d = policy_step(&s, &c, &in, 1000);
+		assert_int_equal(d.target, c.total);
+		assert_int_equal(d.persistent_max, c.persistent_max);
+		assert_int_equal(d.reclaim_frames * in.arena.frame, 100 * MIB);
+		assert_true(d.accept_ephemeral && d.accept_persistent);
+		in.valid = true;
+	}
+	/* Persistent pages do not go: only what is beside them is asked for. */
+	in.arena.ephemeral = 1 * MIB;
+	in.arena.resident = 301 * MIB;
+	c.total = 200 * MIB;
+	d = policy_step(&s, &c, &in, 1000);
+	assert_int_equal(d.target, c.total);
+	assert_int_equal(d.reclaim_frames * in.arena.frame, 1 * MIB);
+}
+
 static void without_inputs_all_stays(void **unused)
 {
 	struct policy_inputs in = row_inputs(&(struct row){ .ephemeral = 900, .available = 150 });
@@ -542,6 +577,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_step_does_what_its_row_says),
 		cmocka_unit_test(off_allows_the_whole_arena),
+		cmocka_unit_test(what_is_above_a_lowered_total_goes),
 		cmocka_unit_test(without_inputs_all_stays),
 		cmocka_unit_test(persistent_part_follows_the_target),
 		cmocka_unit_test(extremes_do_not_wrap),

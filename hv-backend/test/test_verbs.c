@@ -208,6 +208,25 @@ static void refusals_have_code_and_reason(void **state)
 		  "is too large" },
 		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":"
 		  "\"00000000000000000000000000000000000000001\"}}", 2, "is too long" },
+		{ "{\"verb\":\"set\",\"host\":true,\"guest\":\"a\",\"values\":{\"arena\":\"32M\"}}", 2,
+		  "either a \"guest\"" },
+		{ "{\"verb\":\"set\",\"host\":true,\"all\":true,\"values\":{\"arena\":\"32M\"}}", 2,
+		  "either a \"guest\"" },
+		{ "{\"verb\":\"set\",\"host\":true}", 2, "no \"values\" are given" },
+		{ "{\"verb\":\"set\",\"host\":true,\"values\":{\"arena\":\"65M\"}}", 2,
+		  "arena (68157440) is above what it was made with (67108864)" },
+		{ "{\"verb\":\"set\",\"host\":true,\"values\":{\"arena\":\"1K\"}}", 2, "out of range" },
+		{ "{\"verb\":\"set\",\"host\":true,\"values\":{\"arena\":null}}", 2, "arena: \"none\"" },
+		{ "{\"verb\":\"set\",\"host\":true,\"values\":{\"persistent_max\":\"65M\"}}", 2,
+		  "persistent-max (68157440) is above arena" },
+		{ "{\"verb\":\"set\",\"host\":true,\"values\":{\"memory_low\":2,\"memory_high\":1}}", 2,
+		  "memory-low (2) is above memory-high (1)" },
+		{ "{\"verb\":\"set\",\"host\":true,\"values\":{\"weight\":7}}", 2,
+		  "weight: no option of the host" },
+		{ "{\"verb\":\"set\",\"host\":true,\"values\":{\"run_dir\":\"/x\"}}", 2,
+		  "run-dir: no option of the host" },
+		{ "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"arena\":\"32M\"}}", 2,
+		  "arena: no such option" },
 		{ "{\"verb\":\"shrink\"}", 2, "\"bytes\" is not a number above 0" },
 		{ "{\"verb\":\"shrink\",\"bytes\":1,\"dry_run\":3}", 2, "is not true or false" },
 		{ "{\"verb\":\"events\",\"after\":-1}", 2, "\"after\" is not a number" },
@@ -497,6 +516,50 @@ static void set_writes_the_file(void **state)
 	assert_int_equal(q.weight, 100);
 }
 
+static void the_hosts_limits_change_and_who_did_it_is_told(void **state)
+{
+	struct fixture *f = *state;
+	const struct event *e, *newest = NULL;
+	struct pressure_status s;
+	struct tmem_limits l;
+	json_t *answer, *limits;
+
+	answer = ask_ok(f, "{\"verb\":\"set\",\"host\":true,"
+			   "\"values\":{\"arena\":\"32M\",\"memory_floor\":4096}}");
+	limits = json_object_get(answer, "limits");
+	assert_keys(limits, "arena_bytes persistent_max_bytes memory_policy memory_floor_bytes "
+			    "memory_low_bytes memory_high_bytes");
+	assert_int_equal(number(limits, "arena_bytes"), ARENA / 2);
+	assert_int_equal(number(limits, "memory_floor_bytes"), 4096);
+	json_decref(answer);
+	/* Persistent pages keep their share of it: here, all. */
+	tmem_limits_get(f->host.core, &l);
+	assert_int_equal(l.target, ARENA / 2);
+	assert_int_equal(l.persistent_max, ARENA / 2);
+	for (uint64_t n = 0; (e = events_next(f->host.events, n)); n = e->number)
+		newest = e;
+	assert_int_equal(newest->kind, EVENT_CHANGE);
+	assert_non_null(strstr(newest->text, "uid 0"));
+	assert_non_null(strstr(newest->text, "\"arena\":\"32M\""));
+
+	/* Guests' mins are promised of what there is. */
+	do_ok(f, "{\"verb\":\"set\",\"all\":true,\"values\":{\"min\":\"16M\"}}");
+	json_decref(ask(f, "{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"min\":\"17M\"}}"));
+	answer = ask(f, "{\"verb\":\"set\",\"host\":true,\"values\":{\"arena\":\"31M\"}}");
+	assert_int_equal(number(answer, "code"), 2);
+	assert_non_null(strstr(json_string_value(json_object_get(answer, "error")),
+			       "is below what the guests' mins add up to (33554432)"));
+	json_decref(answer);
+	pressure_status(f->host.pressure, &s);
+	assert_int_equal(s.config.total, ARENA / 2);
+
+	do_ok(f, "{\"verb\":\"set\",\"all\":true,\"values\":{\"min\":0}}");
+	do_ok(f, "{\"verb\":\"set\",\"host\":true,\"values\":{\"arena\":\"64M\",\"memory_floor\":0}}");
+	tmem_limits_get(f->host.core, &l);
+	assert_int_equal(l.target, ARENA);
+	assert_int_equal(l.persistent_max, ARENA);
+}
+
 static void readers_look_and_do_not_change(void **state)
 {
 	static const char *const changes[] = {
@@ -504,6 +567,7 @@ static void readers_look_and_do_not_change(void **state)
 		"{\"verb\":\"thaw\",\"guest\":\"a\"}",
 		"{\"verb\":\"flush\",\"guest\":\"a\"}",
 		"{\"verb\":\"set\",\"guest\":\"a\",\"values\":{\"weight\":9}}",
+		"{\"verb\":\"set\",\"host\":true,\"values\":{\"arena\":\"32M\"}}",
 		"{\"verb\":\"shrink\",\"bytes\":1}",
 		"{\"verb\":\"shrink\",\"bytes\":1,\"dry_run\":false}",
 	};
@@ -755,6 +819,7 @@ int main(void)
 		WITH_HOST(auth_opens_and_closes_a_shared_pool),
 		WITH_HOST(set_of_all_changes_all_or_none),
 		WITH_HOST(set_writes_the_file),
+		WITH_HOST(the_hosts_limits_change_and_who_did_it_is_told),
 		WITH_HOST(readers_look_and_do_not_change),
 		WITH_HOST(freeze_refuses_puts_until_thawed),
 		WITH_HOST(flush_drops_ephemeral_pages_only),

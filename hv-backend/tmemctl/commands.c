@@ -27,14 +27,18 @@ static json_t *request_guest(const struct settings *s, const char *verb, int arg
 	return json_pack("{s:s, s:s}", "verb", verb, "guest", argv[0]);
 }
 
-/* A name or --all, and values: which there are, the daemon knows. */
+/* A name, --all or --host, and values: which there are, the daemon knows. */
 static json_t *request_set(const struct settings *s, const char *verb, int argc, char *argv[])
 {
 	bool live = s->live || !s->config;
 	json_t *request;
 
-	if (s->all == (argc == 1)) {
-		complain(EXIT_USAGE, "set: either a GUEST is named, or --all");
+	if (s->all + s->host + argc != 1) {
+		complain(EXIT_USAGE, "set: either a GUEST is named, or --all, or --host");
+		return NULL;
+	}
+	if (s->host && s->style.columns) {
+		complain(EXIT_USAGE, "set: --host shows no table for -o");
 		return NULL;
 	}
 	if (!json_object_size(s->values)) {
@@ -45,6 +49,8 @@ static json_t *request_set(const struct settings *s, const char *verb, int argc,
 			    live, "config", s->config);
 	if (s->all)
 		json_object_set_new(request, "all", json_true());
+	else if (s->host)
+		json_object_set_new(request, "host", json_true());
 	else
 		json_object_set_new(request, "guest", json_string(argv[0]));
 	return request;
@@ -268,10 +274,11 @@ const struct command commands[] = {
 	  request_guest, ask, show_pools, pool_columns },
 	{ "version", "", "versions of tmemctl and of the daemon", 0, 0, 0, request_guest, ask,
 	  show_version, NULL },
-	{ "set", "GUEST|--all", "change quotas: --weight, --min, --max, --persistent-max,\n"
-	  "                               --codec; in force, or --config: in the file", 0, 1,
-	  TAKES_ALL | TAKES_VALUES | TAKES_PLACE | TAKES_COLUMNS | TAKES_CONNECT, request_set,
-	  set_run, show_changed, quota_columns },
+	{ "set", "GUEST|--all|--host", "change quotas: --weight, --min, --max, --persistent-max,\n"
+	  "                               --codec, or the host's limits: --arena, ...; in\n"
+	  "                               force, or --config: in the file", 0, 1,
+	  TAKES_ALL | TAKES_HOST | TAKES_VALUES | TAKES_PLACE | TAKES_COLUMNS | TAKES_CONNECT,
+	  request_set, set_run, show_changed, quota_columns },
 	{ "add", "GUEST", "serve one more: --transport, --region, and as set", 1, 1,
 	  TAKES_GUEST | TAKES_VALUES, request_add, ask, show_added, NULL },
 	{ "remove", "GUEST", "serve one that was added no more", 1, 1, TAKES_FORCE,

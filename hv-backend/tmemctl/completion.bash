@@ -33,6 +33,7 @@ _tmemctl_command() {
 		word=${COMP_WORDS[i]}
 		case $word in
 		--socket | -o | --output | --watch | --count | --weight | --min | --max | --persistent-max | \
+			--arena | --memory-policy | --memory-floor | --memory-low | --memory-high | \
 			--codec | --codec-ephemeral | --codec-persistent | --transport | --region | --disk | \
 			--connect) i=$((i + 1)) ;;
 		-*) ;;
@@ -46,7 +47,8 @@ _tmemctl_options() {
 	case $1 in
 	list | pools | freeable | top) echo --watch --count --output ;;
 	status | stats | explain) echo --watch --count ;;
-	set) echo --all --live --config --weight --min --max --persistent-max --codec \
+	set) echo --all --host --live --config --arena --memory-policy --memory-floor --memory-low \
+		--memory-high --weight --min --max --persistent-max --codec \
 		--codec-ephemeral --codec-persistent --output --connect ;;
 	add) echo --transport --region --disk --weight --min --max --persistent-max --codec \
 		--codec-ephemeral --codec-persistent ;;
@@ -70,6 +72,8 @@ _tmemctl() {
 	--codec*) words='lzo lz4 zstd' ;;
 	--transport) words='ivshmem vhost-user' ;;
 	--max | --persistent-max) words=none ;;
+	--memory-policy) words='on off' ;;
+	--arena | --memory-floor | --memory-low | --memory-high) ;;
 	--watch | --count | --weight | --min | --region | --disk | --connect) ;;
 	-o | --output) words=$(_tmemctl_columns "$command" "$word") ;;
 	*)

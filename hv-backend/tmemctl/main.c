@@ -20,7 +20,7 @@ enum {
 	FLAG_SOCKET = 256, FLAG_JSON, FLAG_RAW, FLAG_NOHEADINGS, FLAG_WATCH, FLAG_COUNT,
 	FLAG_DRY_RUN, FLAG_ALL, FLAG_LIVE, FLAG_CONFIG, FLAG_EPHEMERAL, FLAG_ALLOW, FLAG_DENY,
 	FLAG_CODEC, FLAG_VALUE, FLAG_TRANSPORT, FLAG_REGION, FLAG_DISK, FLAG_FORCE, FLAG_PRINT_XML,
-	FLAG_CONNECT, FLAG_READ_ONLY,
+	FLAG_CONNECT, FLAG_READ_ONLY, FLAG_HOST,
 };
 
 /* takes: 0 where every command does. */
@@ -40,6 +40,12 @@ static const struct flag {
 	{ "dry-run", no_argument, FLAG_DRY_RUN, TAKES_DRY_RUN },
 	{ "follow", no_argument, 'f', TAKES_FOLLOW },
 	{ "all", no_argument, FLAG_ALL, TAKES_ALL },
+	{ "host", no_argument, FLAG_HOST, TAKES_HOST },
+	{ "arena", required_argument, FLAG_VALUE, TAKES_HOST },
+	{ "memory-policy", required_argument, FLAG_VALUE, TAKES_HOST },
+	{ "memory-floor", required_argument, FLAG_VALUE, TAKES_HOST },
+	{ "memory-low", required_argument, FLAG_VALUE, TAKES_HOST },
+	{ "memory-high", required_argument, FLAG_VALUE, TAKES_HOST },
 	{ "live", no_argument, FLAG_LIVE, TAKES_PLACE },
 	{ "config", no_argument, FLAG_CONFIG, TAKES_PLACE },
 	{ "weight", required_argument, FLAG_VALUE, TAKES_VALUES },
@@ -88,6 +94,9 @@ static void help(void)
 	       "  --weight N, --min SIZE, --max SIZE, --persistent-max SIZE, --codec CODEC,\n"
 	       "  --codec-ephemeral CODEC, --codec-persistent CODEC\n"
 	       "                               set, add: what; a limit may be none\n"
+	       "  --host                       set: of the host, these and --persistent-max:\n"
+	       "  --arena SIZE, --memory-policy on|off, --memory-floor SIZE, --memory-low SIZE,\n"
+	       "  --memory-high SIZE           the most it may hold; when it is given back\n"
 	       "  --live, --config             set: what is in force; the configuration file, or\n"
 	       "                               the domain's; attach, detach: now; at its start\n"
 	       "  --transport TRANSPORT, --region SIZE\n"
@@ -183,6 +192,7 @@ static bool *switch_of(int value, struct settings *s)
 	case FLAG_DRY_RUN: return &s->dry_run;
 	case 'f': return &s->follow;
 	case FLAG_ALL: return &s->all;
+	case FLAG_HOST: return &s->host;
 	case FLAG_LIVE: return &s->live;
 	case FLAG_CONFIG: return &s->config;
 	case FLAG_EPHEMERAL: return &s->ephemeral;

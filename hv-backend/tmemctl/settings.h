@@ -28,12 +28,13 @@ enum takes {
 	TAKES_PRINT_XML = 1 << 12,
 	TAKES_CONNECT = 1 << 13,
 	TAKES_READ_ONLY = 1 << 14,
+	TAKES_HOST = 1 << 15,		/* --host, --arena, ... */
 };
 
 struct settings {
 	const char *socket;
 	bool json;
-	bool dry_run, follow, all, live, config, ephemeral, allow, deny, force, print_xml;
+	bool dry_run, follow, all, host, live, config, ephemeral, allow, deny, force, print_xml;
 	bool read_only;
 	const char *transport, *region, *disk;	/* of add; NULL: not given */
 	const char *connect;		/* libvirt's URI; NULL: its default */

@@ -458,6 +458,10 @@ const struct table_column quota_columns[] = {
 
 int show_changed(json_t *answer, const struct table_style *style)
 {
+	json_t *limits = json_object_get(answer, "limits");
+
+	if (limits)
+		return members_print(limits, NULL, style);
 	return table_print(quota_columns, json_object_get(answer, "changed"), style);
 }
 
