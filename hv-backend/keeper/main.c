@@ -17,18 +17,22 @@
  *          A daemon that had come as far as READY is started again at once; one
  *          that had not, after a pause that doubles.  If the very first ends
  *          before READY with a status, so do we: it is a mistake, not a death.
+ *          Only the daemon's user can write to the socket: the last close of a
+ *          descriptor may wait as long as its sender has set.
  * Must not: understand anything of what it holds.  Its format is sd_notify's, so
  *          a new version of the daemon never needs a new one of this.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,6 +44,7 @@
 #include "store.h"
 
 #define FIRST_FD	3
+#define OWN_FDS		16		/* beside those kept, at most */
 #define FDS_MAX		253		/* the kernel's bound for a message */
 #define MESSAGE_MAX	4096
 #define PAUSE_MIN_MS	100
@@ -50,6 +55,7 @@ struct keeper {
 	struct store store;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char dir[64];			/* made for the socket; "": it was not */
+	uid_t user;			/* whose the socket is */
 	int notify, signals;
 	sigset_t mask_before;
 	pid_t daemon;			/* 0: none runs */
@@ -322,7 +328,7 @@ static int socket_dir_make(struct keeper *k)
 		return -errno;
 	}
 	snprintf(k->path, sizeof(k->path), "%s/notify", k->dir);
-	/* The daemon may have become another user; who writes, the kernel says. */
+	/* The daemon may have become another user. */
 	return chmod(k->dir, 0711) ? -errno : 0;
 }
 
@@ -330,6 +336,7 @@ static int socket_open(struct keeper *k)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	const int on = 1;
+	mode_t mask;
 	int err = k->path[0] ? 0 : socket_dir_make(k);
 
 	if (err)
@@ -340,10 +347,13 @@ static int socket_open(struct keeper *k)
 		return -errno;
 	if (!k->dir[0])
 		unlink(k->path);
-	if (setsockopt(k->notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) ||
-	    bind(k->notify, (struct sockaddr *)&a, sizeof(a)) || chmod(k->path, 0666))
-		return -errno;
-	return 0;
+	mask = umask(0177);
+	err = setsockopt(k->notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) ||
+	      bind(k->notify, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+	umask(mask);
+	if (!err && k->user != geteuid() && lchown(k->path, k->user, (gid_t)-1))
+		err = -errno;
+	return err;
 }
 
 static void socket_remove(struct keeper *k)
@@ -399,29 +409,64 @@ static void keep(struct keeper *k)
 
 static int usage(void)
 {
-	fputs("Usage: tmem-keeper [--socket PATH] [--] PROGRAM [ARGUMENT]...\n"
+	fputs("Usage: tmem-keeper [--socket PATH] [--user NAME] [--] PROGRAM [ARGUMENT]...\n"
 	      "Run PROGRAM, hold the descriptors that it hands over by sd_notify(3), and start\n"
 	      "it again with them when it dies.\n", stderr);
 	return 2;
 }
 
-int main(int argc, char *argv[])
+static bool user_take(struct keeper *k, const char *name)
+{
+	const struct passwd *p = getpwnam(name);
+
+	if (p)
+		k->user = p->pw_uid;
+	else
+		say("there is no user %s", name);
+	return p != NULL;
+}
+
+static bool options_take(struct keeper *k, int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, 's' },
+		{ "user", required_argument, NULL, 'u' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct keeper k = { .status = 1 };
-	int option, err;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
-		if (option != 's' || strlen(optarg) >= sizeof(k.path))
-			return usage();
-		strcpy(k.path, optarg);
+		if (option == 'u' && user_take(k, optarg))
+			continue;
+		if (option != 's' || strlen(optarg) >= sizeof(k->path))
+			return false;
+		strcpy(k->path, optarg);
 	}
-	if (optind >= argc)
+	k->argv = argv + optind;
+	return optind < argc;
+}
+
+/* To hand over takes a second number for each that is kept. */
+static void room_make(struct keeper *k)
+{
+	struct rlimit limit = { .rlim_cur = 1024 };
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit))
+			getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	k->store.max = limit.rlim_cur > OWN_FDS ? (limit.rlim_cur - OWN_FDS) / 2 : 0;
+}
+
+int main(int argc, char *argv[])
+{
+	struct keeper k = { .status = 1, .user = geteuid() };
+	int err;
+
+	if (!options_take(&k, argc, argv))
 		return usage();
-	k.argv = argv + optind;
+	room_make(&k);
 	err = signals_open(&k);
 	if (!err)
 		err = socket_open(&k);

@@ -15,10 +15,10 @@ static int room_make(struct store *s)
 	size_t room = s->room ? s->room * 2 : 64;
 	struct store_entry *e;
 
+	if (s->count >= s->max)
+		return -ENOSPC;
 	if (s->count < s->room)
 		return 0;
-	if (s->count >= STORE_MAX)
-		return -ENOSPC;
 	e = realloc(s->entry, room * sizeof(*e));
 	if (!e)
 		return -ENOMEM;
@@ -64,7 +64,7 @@ void store_clear(struct store *s)
 		free(s->entry[i].name);
 	}
 	free(s->entry);
-	*s = (struct store){ .count = 0 };
+	*s = (struct store){ .max = s->max };
 }
 
 int store_lay_out(struct store *s, int first)

@@ -11,17 +11,16 @@
 #include <stddef.h>
 
 #define STORE_NAME_MAX	256u		/* with its NUL; as systemd has it */
-#define STORE_MAX	65536u		/* descriptors */
 
 struct store_entry {
 	char *name;
 	int fd;
 };
 
-/* All zero is an empty store. */
+/* count <= max; all zero but for max is an empty store. */
 struct store {
 	struct store_entry *entry;
-	size_t count, room;
+	size_t count, room, max;
 };
 
 /* Take fd under name, which need not be the only one of that name.  -ENOMEM, -ENOSPC. */
