@@ -276,19 +276,42 @@ say "explain of no guest" expect 4 ctl explain nobody
 say "events" expect 0 ctl events
 say "has the policy's first decision" said " pressure - the "
 say "and what was changed" said " change a uid "
+events_of_columns() {
+	expect 0 ctl events -o kind,GUEST && [ "$(head -n 1 <<<"$out")" = "KIND     GUEST" ] &&
+		grep -qE '^change +a$' <<<"$out" && ! said "uid "
+}
+stats_of_columns() {
+	expect 0 ctl stats a -o counter,persistent --raw --noheadings && grep -qx 'puts_ok 0' <<<"$out" &&
+		! said weight && ! grep -q '^$' <<<"$out" &&
+		expect 0 ctl stats a -o VALUE,MEMBER --raw && [ "$(head -n 1 <<<"$out")" = "VALUE MEMBER" ] &&
+		grep -qx 'a name' <<<"$out" && ! said puts_ok
+}
+# follows OPTION...: what events -f with these says, of a thaw too that comes while it runs.
 follows() {
-	"$tmemctl" --socket "$run/control.sock" events -f >"$work/followed" &
-	local follower=$!
+	local before follower
+	before=$(ctl events | grep -cF '"verb":"thaw","guest":"b"')
+	"$tmemctl" --socket "$run/control.sock" events -f "$@" >"$work/followed" &
+	follower=$!
+	for _ in $(seq 100); do
+		[ -s "$work/followed" ] && break
+		sleep 0.05
+	done
 	ctl freeze b && ctl thaw b
 	for _ in $(seq 100); do
-		grep -qF '"verb":"thaw","guest":"b"' "$work/followed" && break
+		[ "$(grep -cF '"verb":"thaw","guest":"b"' "$work/followed")" -gt "$before" ] && break
 		sleep 0.05
 	done
 	kill "$follower"
 	wait "$follower" 2>/dev/null
-	[ "$(grep -cF '"verb":"thaw","guest":"b"' "$work/followed")" -eq 1 ]
+	[ "$(grep -cF '"verb":"thaw","guest":"b"' "$work/followed")" -eq $((before + 1)) ]
 }
+titles_come_once() { follows -o TEXT,KIND && [ "$(grep -cE '^TEXT +KIND' "$work/followed")" -eq 1 ]; }
 say "events -f goes on, each event once" follows
+say "events -f -o too, its titles once" titles_come_once
+say "events -o" events_of_columns
+say "events -o of an unknown column" expect 2 ctl events -o NUMBER
+say "says which there are" said "there are TIME KIND GUEST TEXT"
+say "stats -o, of either table" stats_of_columns
 
 # ---- a daemon that gives less than it is asked for ---------------------------------
 

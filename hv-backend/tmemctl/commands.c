@@ -229,7 +229,7 @@ static int shrink(const struct settings *s, const struct command *c, int argc, c
 	return code;
 }
 
-static int events_once(const struct settings *s, const struct command *c, json_int_t *after)
+static int events_once(struct settings *s, const struct command *c, json_int_t *after)
 {
 	json_t *answer, *list, *newest;
 	int code = client_ask(s->socket, json_pack("{s:s, s:I}", "verb", c->name, "after", *after),
@@ -241,20 +241,23 @@ static int events_once(const struct settings *s, const struct command *c, json_i
 	newest = json_array_get(list, json_array_size(list) - 1);
 	if (newest)
 		*after = json_integer_value(json_object_get(newest, "number"));
-	if (newest || !s->follow)
+	if (newest || !s->follow) {
 		code = answer_show(s, c, answer);
+		s->style.noheadings = true;
+	}
 	json_decref(answer);
 	return code;
 }
 
 static int events(const struct settings *s, const struct command *c, int argc, char *argv[])
 {
+	struct settings own = *s;	/* titles come once */
 	json_int_t after = 0;
 	int code;
 
 	(void)argc;
 	(void)argv;
-	while ((code = events_once(s, c, &after)) == EXIT_OK && s->follow)
+	while ((code = events_once(&own, c, &after)) == EXIT_OK && s->follow)
 		sleep(1);
 	return code;
 }
@@ -267,7 +270,7 @@ const struct command commands[] = {
 	{ "list", "", "one line for each guest", 0, 0, TAKES_LOOKS | TAKES_COLUMNS,
 	  request_guest, ask, show_list, list_columns },
 	{ "stats", "[GUEST]", "every counter, of one guest or of all and the host", 0, 1,
-	  TAKES_LOOKS, request_guest, ask, show_stats, NULL },
+	  TAKES_LOOKS | TAKES_COLUMNS, request_guest, ask, show_stats, stats_columns },
 	{ "top", "", "guests by what they do now", 0, 0, TAKES_LOOKS | TAKES_COLUMNS, NULL,
 	  top_run, show_top, top_columns },
 	{ "pools", "[GUEST]", "one line for each pool", 0, 1, TAKES_LOOKS | TAKES_COLUMNS,
@@ -304,8 +307,8 @@ const struct command commands[] = {
 	  request_guest, ask, show_freeable, freeable_columns },
 	{ "explain", "[GUEST]", "why it was refused or lost pages; the host's memory", 0, 1,
 	  TAKES_LOOKS, request_guest, ask, show_explain, NULL },
-	{ "events", "", "what was decided and why", 0, 0, TAKES_FOLLOW, NULL, events,
-	  show_events, NULL },
+	{ "events", "", "what was decided and why", 0, 0, TAKES_FOLLOW | TAKES_COLUMNS, NULL,
+	  events, show_events, event_columns },
 	{ "dashboard", "", "a URL that opens the dashboard, once", 0, 0, TAKES_READ_ONLY,
 	  request_dashboard, ask, show_dashboard, NULL },
 	{ "doctor", "", "what on this host is not as it should be", 0, 0, TAKES_COLUMNS, NULL,

@@ -45,8 +45,8 @@ _tmemctl_command() {
 _tmemctl_options() {
 	echo --socket --json --bytes --raw --noheadings --help --version
 	case $1 in
-	list | pools | freeable | top) echo --watch --count --output ;;
-	status | stats | explain) echo --watch --count ;;
+	list | pools | freeable | top | stats) echo --watch --count --output ;;
+	status | explain) echo --watch --count ;;
 	set) echo --all --host --live --config --arena --memory-policy --memory-floor --memory-low \
 		--memory-high --weight --min --max --persistent-max --codec \
 		--codec-ephemeral --codec-persistent --output --connect ;;
@@ -56,7 +56,7 @@ _tmemctl_options() {
 	attach) echo --live --config --print-xml --connect ;;
 	detach) echo --live --config --force --connect ;;
 	shrink) echo --dry-run ;;
-	events) echo --follow ;;
+	events) echo --follow --output ;;
 	flush) echo --ephemeral ;;
 	auth) echo --allow --deny ;;
 	doctor) echo --output ;;

@@ -177,17 +177,20 @@ static void cell_member(json_t *row, const char *key, const struct table_style *
 		table_cell_plain(row, key, style, text);
 }
 
-static const struct table_column member_columns[] = {
-	{ "MEMBER", "member", table_cell_plain, false },
-	{ "VALUE", "value", cell_member, false },
-	{ .title = NULL },
-};
+#define MEMBER_COLUMNS						\
+	{ "MEMBER", "member", table_cell_plain, false },	\
+	{ "VALUE", "value", cell_member, false }
+#define COUNTER_COLUMNS						\
+	{ "COUNTER", "member", table_cell_plain, false },	\
+	{ "EPHEMERAL", "ephemeral", cell_member, true },	\
+	{ "PERSISTENT", "persistent", cell_member, true }
 
-static const struct table_column counter_columns[] = {
-	{ "COUNTER", "member", table_cell_plain, false },
-	{ "EPHEMERAL", "ephemeral", cell_member, true },
-	{ "PERSISTENT", "persistent", cell_member, true },
-	{ .title = NULL },
+static const struct table_column member_columns[] = { MEMBER_COLUMNS, { .title = NULL } };
+static const struct table_column counter_columns[] = { COUNTER_COLUMNS, { .title = NULL } };
+
+/* Of both tables: what is chosen of one only leaves the other out. */
+const struct table_column stats_columns[] = {
+	MEMBER_COLUMNS, COUNTER_COLUMNS, { .title = NULL },
 };
 
 static bool is_scalar(json_t *value)
@@ -241,6 +244,13 @@ static int counters_print(json_t *guest, const struct table_style *style)
 	return err;
 }
 
+/* Between tables, unless other programs may be meant. */
+static void gap(const char *title, const struct table_style *style)
+{
+	if (!style->columns)
+		printf("\n%s", title);
+}
+
 int show_stats(json_t *answer, const struct table_style *style)
 {
 	json_t *host = json_object_get(answer, "host"), *guest;
@@ -249,14 +259,14 @@ int show_stats(json_t *answer, const struct table_style *style)
 
 	json_array_foreach(json_object_get(answer, "guests"), i, guest) {
 		if (host || i)
-			putchar('\n');
+			gap("", style);
 		if (!err)
 			err = members_print(guest, json_object_get(guest, "quota"), style);
 		if (!err && json_is_object(json_object_get(guest, "disk"))) {
-			fputs("\nDISK\n", stdout);
+			gap("DISK\n", style);
 			err = members_print(json_object_get(guest, "disk"), NULL, style);
 		}
-		putchar('\n');
+		gap("", style);
 		if (!err)
 			err = counters_print(guest, style);
 	}
@@ -398,20 +408,38 @@ int show_explain(json_t *answer, const struct table_style *style)
 }
 
 /* One line for each, for people and for grep: 2026-01-31 12:00:00 KIND GUEST TEXT */
-int show_events(json_t *answer, const struct table_style *style)
+static void cell_time(json_t *row, const char *key, const struct table_style *style,
+		      char text[TABLE_CELL_MAX])
 {
-	json_t *event;
-	size_t i;
+	time_t seconds = (time_t)(member(row, key) / 1000);
+	struct tm tm;
 
 	(void)style;
-	json_array_foreach(json_object_get(answer, "events"), i, event) {
-		const char *guest = json_string_value(json_object_get(event, "guest"));
-		time_t seconds = (time_t)(member(event, "time_ms") / 1000);
-		char when[32] = "?";
-		struct tm tm;
+	if (!localtime_r(&seconds, &tm) || !strftime(text, TABLE_CELL_MAX, "%F %T", &tm))
+		strcpy(text, "?");
+}
 
-		if (localtime_r(&seconds, &tm))
-			strftime(when, sizeof(when), "%F %T", &tm);
+const struct table_column event_columns[] = {
+	{ "TIME", "time_ms", cell_time, false },
+	{ "KIND", "kind", table_cell_plain, false },
+	{ "GUEST", "guest", table_cell_plain, false },
+	{ "TEXT", "text", table_cell_plain, false },
+	{ .title = NULL },
+};
+
+/* Lines, which -f can add to without their columns moving; a table of what -o names. */
+int show_events(json_t *answer, const struct table_style *style)
+{
+	json_t *events = json_object_get(answer, "events"), *event;
+	size_t i;
+
+	if (style->columns)
+		return table_print(event_columns, events, style);
+	json_array_foreach(events, i, event) {
+		const char *guest = json_string_value(json_object_get(event, "guest"));
+		char when[TABLE_CELL_MAX];
+
+		cell_time(event, "time_ms", style, when);
 		printf("%s %s %s %s\n", when, json_string_value(json_object_get(event, "kind")),
 		       guest ? guest : "-", json_string_value(json_object_get(event, "text")));
 	}

@@ -19,5 +19,6 @@ show_fn show_doctor, show_added, show_changed, show_flushed, show_nothing, show_
 /* What -o chooses from. */
 extern const struct table_column list_columns[], pool_columns[], freeable_columns[];
 extern const struct table_column quota_columns[], top_columns[], doctor_columns[];
+extern const struct table_column stats_columns[], event_columns[];
 
 #endif

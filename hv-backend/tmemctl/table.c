@@ -143,16 +143,19 @@ static int table_fill(struct libscols_table *t, const struct table_column *colum
 
 int table_print(const struct table_column *columns, json_t *rows, const struct table_style *style)
 {
-	struct libscols_table *t = scols_new_table();
 	struct table_column chosen[COLUMNS_MAX];
+	struct libscols_table *t;
 	int err;
 
-	if (!t)
-		return -ENOMEM;
 	if (style->columns) {
 		columns_choose(columns, style->columns, chosen);
 		columns = chosen;
 	}
+	if (!columns->title)
+		return 0;
+	t = scols_new_table();
+	if (!t)
+		return -ENOMEM;
 	scols_table_enable_raw(t, style->raw);
 	scols_table_enable_noheadings(t, style->noheadings);
 	err = table_fill(t, columns, rows, style);

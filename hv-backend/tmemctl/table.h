@@ -15,7 +15,7 @@ struct table_style {
 	const char *columns;	/* titles with commas between, NULL: all */
 };
 
-#define TABLE_CELL_MAX	128
+#define TABLE_CELL_MAX	256	/* the longest: an event's text */
 
 /* Write the cell of a row into text; key is the column's. */
 typedef void table_cell_fn(json_t *row, const char *key, const struct table_style *style,
@@ -37,7 +37,10 @@ table_cell_fn table_cell_bytes;
 /* EXIT_OK if list names columns of these by their titles, in any case; or complain. */
 int columns_check(const struct table_column *columns, const char *list);
 
-/* Print rows (an array of objects).  columns ends with an empty entry.  0 or -ENOMEM. */
+/*
+ * Print rows (an array of objects); nothing if the style's columns are all those of
+ * another table of the answer.  columns ends with an empty entry.  0 or -ENOMEM.
+ */
 int table_print(const struct table_column *columns, json_t *rows, const struct table_style *style);
 
 #endif
