@@ -4,9 +4,10 @@
  *
  *   [head, padded to a page] [guest 0] [guest 1] ... [guest KEEP_GUESTS_MAX - 1]
  *
- * The file is sparse and mapped whole, so that a record never moves.
+ * The file is mapped whole, so that a record never moves, and has all its blocks
+ * before: a store to a hole that the file system cannot fill would kill us.
  *
- * #syscalls: openat pidfd_open
+ * #syscalls: fallocate openat pidfd_open
  */
 #include "keep.h"
 
@@ -106,6 +107,21 @@ static int file_check(int fd, const char *file, bool *fresh)
 	return *fresh ? 0 : head_check(&h, file);
 }
 
+/* A file system that gives no blocks ahead is taken as it is. */
+static int file_size(int fd, const char *file)
+{
+	int err = ftruncate(fd, FILE_BYTES) ? -errno : 0;
+
+	while (!err && fallocate(fd, 0, 0, FILE_BYTES)) {
+		if (errno == EOPNOTSUPP)
+			break;
+		err = errno == EINTR ? 0 : -errno;
+	}
+	if (err)
+		log_error("%s: no room for %zu bytes: %s", file, FILE_BYTES, strerror(-err));
+	return err;
+}
+
 static void head_write(struct keep *k)
 {
 	struct head *h = k->head;
@@ -131,10 +147,9 @@ int keep_open(struct keep **out, int fd, const char *file)
 	if (!k)
 		return -ENOMEM;
 	boot_read(k->boot);
-	if (ftruncate(fd, FILE_BYTES)) {
-		err = -errno;
+	err = file_size(fd, file);
+	if (err)
 		goto fail;
-	}
 	p = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
 		err = -errno;

@@ -153,7 +153,8 @@ struct keep;
 /*
  * Map the state in fd, which stays the caller's; an empty file becomes a new one.
  * file is what the log calls it.
- * Errors: -EPROTO not a state, or of another version: said, and left untouched.
+ * Errors: -EPROTO not a state, or of another version: said, and left untouched;
+ * -ENOSPC no room for all of it, said.
  */
 int  keep_open(struct keep **out, int fd, const char *file);
 void keep_close(struct keep *k);
