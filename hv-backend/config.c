@@ -704,7 +704,7 @@ int config_finish(struct config *c, struct config_error *e)
 		err = config_mins_check(c, c->arena, e);
 	if (err)
 		return err;
-	for (size_t i = 0; i < c->guest_count; i++) {
+	for (size_t i = 0; c->guests && i < c->guest_count; i++) {
 		err = config_guest_finish(c, &c->guests[i], e);
 		for (unsigned n = 0; !err && socket_of(&c->guests[i], n); n++)
 			err = socket_is_free(c, i, n, e);

@@ -309,14 +309,15 @@ static void forbidden(int sig, siginfo_t *info, void *context)
 	char text[] = "tmemd: system call       is not one that tmemd makes: ended\n";
 	char *digit = text + sizeof("tmemd: system call      ") - 2;
 	unsigned nr = (unsigned)info->si_syscall;
+	ssize_t said;
 
 	(void)context;
 	do {
 		*digit-- = (char)('0' + nr % 10);
 		nr /= 10;
 	} while (nr && *digit == ' ');
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		nr = 0;		/* nothing is left to be tried */
+	said = write(STDERR_FILENO, text, sizeof(text) - 1);
+	(void)said;		/* there is nothing else to be tried */
 	raise(sig);		/* held back until here returns, then by default: the end */
 }
 

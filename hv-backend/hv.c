@@ -217,11 +217,11 @@ static int client_is_stray(struct tmem_client *c, void *arg)
 static void stray_drop(struct tmem_client *c)
 {
 	struct tmem_client_info info;
+	unsigned long long pages;
 
 	tmem_client_info(c, &info);
-	log_guest(LOG_LEVEL_WARN, info.name, "not configured any more, %llu pages dropped",
-		  (unsigned long long)(info.kind[TMEM_EPHEMERAL].pages +
-				       info.kind[TMEM_PERSISTENT].pages));
+	pages = info.kind[TMEM_EPHEMERAL].pages + info.kind[TMEM_PERSISTENT].pages;
+	log_guest(LOG_LEVEL_WARN, info.name, "not configured any more, %llu pages dropped", pages);
 	tmem_client_destroy(c);
 }
 

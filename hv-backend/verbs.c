@@ -354,10 +354,16 @@ struct set_place {
 static int set_arguments(struct call *c, struct set_place *p)
 {
 	bool all, config;
+	int err = flag_read(c, "all", false, &all);
 
-	if (flag_read(c, "all", false, &all) || flag_read(c, "host", false, &p->host) ||
-	    flag_read(c, "live", true, &p->live) || flag_read(c, "config", false, &config))
-		return c->code;
+	if (!err)
+		err = flag_read(c, "host", false, &p->host);
+	if (!err)
+		err = flag_read(c, "live", true, &p->live);
+	if (!err)
+		err = flag_read(c, "config", false, &config);
+	if (err)
+		return err;
 	if (all + p->host + !!c->guest != 1)
 		return fail(c, VERB_USAGE, "set: either a \"guest\" is given, or \"all\", or "
 			    "\"host\"");
@@ -456,18 +462,25 @@ static int wish_read(struct call *c, struct added_wish *w)
 {
 	const char *transport;
 	uint8_t uuid[16];
+	int err = text_read(c, "name", &w->name);
 
-	if (text_read(c, "name", &w->name) || text_read(c, "domain", &w->domain) ||
-	    text_read(c, "transport", &transport))
-		return c->code;
+	if (!err)
+		err = text_read(c, "domain", &w->domain);
+	if (!err)
+		err = text_read(c, "transport", &transport);
+	if (err)
+		return err;
 	if (!w->name)
 		return fail(c, VERB_USAGE, "add: no \"name\" is given");
 	if (w->domain && (strlen(w->domain) >= HV_DOMAIN_MAX || !added_uuid_read(w->domain, uuid)))
 		return fail(c, VERB_USAGE, "add: \"domain\" is not a UUID");
 	if (transport && added_transport(transport, &w->transport))
 		return fail(c, VERB_USAGE, "add: \"%.40s\" is not a transport", transport);
-	if (bytes_read(c, "region", 1, &w->region) || bytes_read(c, "disk_size", 16, &w->disk_size))
-		return c->code;
+	err = bytes_read(c, "region", 1, &w->region);
+	if (!err)
+		err = bytes_read(c, "disk_size", 16, &w->disk_size);
+	if (err)
+		return err;
 	w->values = json_object_get(c->request, "values");
 	w->shared_pools = json_object_get(c->request, "shared_pools");
 	return 0;
@@ -487,7 +500,7 @@ static json_t *added_report(const struct added_host *h, const struct added_wish 
 static int verb_add(struct call *c)
 {
 	struct added_wish w = { .transport = HV_IVSHMEM };
-	struct added_host h;
+	struct added_host h = { .hv = c->host->hv };
 	struct config_error e;
 	int err;
 

@@ -84,7 +84,7 @@ static _Thread_local uint64_t dice_state;
 static uint64_t dice(uint64_t sides)
 {
 	dice_state += 0x9e3779b97f4a7c15ull;
-	return mix(dice_state) % sides;
+	return sides ? mix(dice_state) % sides : 0;
 }
 
 static double now(void)

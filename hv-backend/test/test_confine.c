@@ -200,8 +200,10 @@ static void test_becomes_another_user(void **state)
 	int status;
 
 	(void)state;
-	if (geteuid() != 0 || !nobody)
+	if (geteuid() != 0 || !nobody) {
 		skip();
+		return;
+	}
 	start_as("nobody");
 	snprintf(ids, sizeof(ids), "%1$u\t%1$u\t%1$u\t%1$u", nobody->pw_uid);
 	status_line("Uid", text);
