@@ -382,7 +382,7 @@ int ivshmem_resume(struct ivshmem **out, struct loop *l, struct queue_set *set, 
 		return -EPROTO;
 	err = ivshmem_region_resume(&region, set->handover, &said);
 	if (err)
-		return err;
+		goto no_region;
 	err = ivshmem_new(&v, l, set, socket, region);
 	if (err)
 		goto no_conn;
@@ -399,6 +399,8 @@ no_rings:
 	ivshmem_undo(v);
 no_conn:
 	ivshmem_region_destroy(region);
+no_region:
+	ivshmem_region_drop(set->handover, &said);
 	return err;
 }
 

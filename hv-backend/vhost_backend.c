@@ -1011,13 +1011,19 @@ void vhost_backend_leave(struct vhost_backend *v)
 	backend_free(v);
 }
 
-void vhost_backend_destroy(struct vhost_backend *v)
+/* No successor goes on with it: what is kept for one goes, too. */
+static void said_forget(struct vhost_backend *v)
 {
 	for (unsigned i = 0; i < v->set->count; i++)
 		vring_reset(v, &v->vring[i]);
 	regions_forget(v);
 	number_gone(v, &v->said.backend_req);
 	gone_drop(v);
+}
+
+void vhost_backend_destroy(struct vhost_backend *v)
+{
+	said_forget(v);
 	sent_close(v->in.socket);
 	backend_free(v);
 }
@@ -1081,8 +1087,7 @@ int vhost_backend_resume(struct vhost_backend **out, struct queue_set *set,
 		*out = v;
 		return 0;
 	}
-	for (unsigned i = 0; i < set->count; i++)
-		vring_release(v, &v->vring[i]);
+	said_forget(v);
 	backend_free(v);
 	return err;
 }

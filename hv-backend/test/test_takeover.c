@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -278,6 +279,44 @@ static void test_other_arena(void **state)
 	other_version("arena", 40, "an arena of format 77");
 }
 
+static unsigned kept_count(void)
+{
+	char path[64];
+	unsigned n = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)host.daemon.pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* The guest's memory is cut while nobody is there: nothing of the connection is kept. */
+static void test_cut_meanwhile(void **state)
+{
+	struct front *f;
+	unsigned before;
+
+	(void)state;
+	/* What comes with the first connection, and stays. */
+	front_destroy(guest_open("a", false, 2));
+	assert_int_equal(hosting_said(&host, "a", "closed by the VMM"), 1);
+	usleep(200000);
+	before = kept_count();
+	f = guest_open("a", false, 2);
+	kill(daemon_kept(&host.daemon), SIGSTOP);
+	assert_int_equal(ftruncate(f->data.fd, 0), 0);
+	kill_by(SIGKILL, 2);
+	assert_int_equal(hosting_said(&host, "a", "connection lost with the last process"), 1);
+	front_destroy(f);
+	for (unsigned ms = 0; ms < 5000 && kept_count() > before; ms += 10)
+		usleep(10000);
+	assert_in_range(kept_count(), 1, before);
+}
+
 /* A connection that ends while nobody is there, and one that begins. */
 static void test_meanwhile(void **state)
 {
@@ -309,6 +348,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_event, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_arena, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cut_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_meanwhile, setup, teardown),
 	};
 
