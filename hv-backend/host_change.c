@@ -126,7 +126,7 @@ static json_t *limits_report(const struct config *c)
 int host_change(const struct host_change *h, json_t **limits, struct config_error *e)
 {
 	static const char *const daemon_section[] = { NULL };
-	struct values v;
+	struct values v = { .count = 0 };
 	struct config c;
 	int err = json_object_size(h->values) ? values_read(&v, h->values, e)
 					      : refuse(e, "set: no \"values\" are given");

@@ -280,7 +280,8 @@ static void arena_families(FILE *f, const struct metrics *m)
 {
 	const struct tmem_store_info *s = &m->store;
 
-	number(f, "tmem_arena_max_bytes", "gauge", "Most memory the arena may ever use.",
+	number(f, "tmem_arena_max_bytes", "gauge",
+	       "Most memory the arena may use however much the host has.",
 	       m->pressure.config.total);
 	number(f, "tmem_arena_target_bytes", "gauge", "Memory the arena may use now.",
 	       m->limits.target);
