@@ -186,6 +186,14 @@ static void disk_disconnect(struct disk *d)
 	report_now(d);
 }
 
+/* The connection ends.  A VMM that cannot be watched is gone with it. */
+static void disk_end(struct disk *d)
+{
+	disk_disconnect(d);
+	if (d->pidfd < 0)
+		vmm_forget(d);
+}
+
 static void on_vmm_exit(void *arg, uint32_t events)
 {
 	struct disk *d = arg;
@@ -218,7 +226,7 @@ static void disk_fail(struct disk *d, const char *why)
 	snprintf(d->report.last_failure, sizeof(d->report.last_failure), "%s", why);
 	pthread_mutex_unlock(&d->lock);
 	disk_log(LOG_LEVEL_WARN, d, "connection closed: %s", why);
-	disk_disconnect(d);
+	disk_end(d);
 }
 
 static void on_message(void *arg, uint32_t events)
@@ -230,7 +238,7 @@ static void on_message(void *arg, uint32_t events)
 	(void)events;
 	if (err == -ECONNRESET) {
 		disk_log(LOG_LEVEL_INFO, d, "%s", why);
-		disk_disconnect(d);
+		disk_end(d);
 	} else if (err) {
 		disk_fail(d, why);
 	}
@@ -241,7 +249,7 @@ static const char *peer_admit(struct disk *d, const struct peer *p)
 {
 	/* A VMM that reconnects at once may be seen here before its old end is. */
 	if (d->conn && peer_is_over(d->socket))
-		disk_disconnect(d);
+		disk_end(d);
 	if (d->conn)
 		return "already connected";
 	if (d->pidfd >= 0 && peer_has_exited(d->pidfd))

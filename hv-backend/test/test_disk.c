@@ -29,6 +29,7 @@
 #include "hosting.h"
 
 #define SECTOR		512u
+#define BLOCK		4096u
 #define SIZE		(8u << 20)	/* of the disk */
 #define SECTORS		(SIZE / SECTOR)
 #define REQUEST_MAX	(128u << 10)
@@ -573,6 +574,47 @@ static void test_foreign_spill(void **state)
 	again();
 }
 
+/* Write, leave, and come back as another VMM would. */
+static int outsider_returns(void)
+{
+	struct front *f = disk_open(1);
+	int err;
+
+	memset(buffer, 'x', BLOCK);
+	err = request(&f->queue[0], VIRTIO_BLK_T_OUT, 0, buffer, BLOCK, 0);
+	front_destroy(f);
+	if (err)
+		return 1;
+	f = disk_open(1);
+	err = request(&f->queue[0], VIRTIO_BLK_T_IN, 0, buffer, BLOCK, 0);
+	front_destroy(f);
+	return err ? 2 : buffer[0] || memcmp(buffer, buffer + 1, BLOCK - 1) ? 3 : 0;
+}
+
+/* A VMM whose process the daemon cannot see leaves nothing to whoever comes next. */
+static void test_vmm_of_another_namespace(void **state)
+{
+	const int skipped = 255;
+	int status, wrong;
+	pid_t pid;
+
+	(void)state;
+	conf_write("", false, false);
+	pid = fork();
+	if (!pid) {
+		if (unshare(CLONE_NEWPID))
+			_exit(skipped);
+		start();
+		wrong = outsider_returns();
+		_exit(daemon_stop(&host.daemon) ? 4 : wrong);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == skipped)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* ---- the end of the daemon ------------------------------------------------------------ */
 
 static void test_ended_and_started_again(void **state)
@@ -786,6 +828,7 @@ int main(void)
 		TEST(test_foreign_spill),
 		TEST(test_ended_and_started_again),
 		TEST(test_killed_with_requests_in_flight),
+		cmocka_unit_test_setup(test_vmm_of_another_namespace, setup),
 		TEST(test_killed_under_a_keeper),
 		TEST(test_lost),
 		TEST(test_goes_with_its_vmm),
