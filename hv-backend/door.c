@@ -41,6 +41,9 @@ static int stale_remove(const struct sockaddr_un *a)
 	return unlink(a->sun_path) < 0 ? -errno : 0;
 }
 
+#define TURN_VISITS	16	/* all else of the loop waits for them */
+#define DOOR_EVENTS	(EPOLLIN | EPOLLET)
+
 /*
  * Edge-triggered: what cannot be accepted for want of descriptors waits for the
  * next connection, instead of keeping the loop busy.
@@ -50,7 +53,7 @@ static void on_connection(void *arg, uint32_t events)
 	struct door *d = arg;
 
 	(void)events;
-	for (;;) {
+	for (unsigned i = 0; i < TURN_VISITS; i++) {
 		int s = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (s >= 0) {
@@ -63,6 +66,8 @@ static void on_connection(void *arg, uint32_t events)
 			log_guest(LOG_LEVEL_ERROR, d->name, "cannot accept: %s", strerror(errno));
 		return;
 	}
+	/* An edge does not come again for who waits already. */
+	loop_modify(d->source, DOOR_EVENTS);
 }
 
 static int socket_give(const char *path, gid_t group)
@@ -135,7 +140,7 @@ int door_open(struct door *d, struct loop *l, const char *path, gid_t group)
 		d->listener = listener_new(d, group);
 	if (d->listener < 0)
 		return d->listener;
-	err = loop_add(l, d->listener, EPOLLIN | EPOLLET, on_connection, d, &d->source);
+	err = loop_add(l, d->listener, DOOR_EVENTS, on_connection, d, &d->source);
 	if (err) {
 		close(d->listener);
 		unlink(d->path);
