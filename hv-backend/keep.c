@@ -300,6 +300,7 @@ void keep_vmm_note(struct keep_vmm *v, pid_t pid, uint64_t pidfd)
 int keep_vmm_find(const struct keep *k, const struct keep_vmm *v)
 {
 	pid_t pid = atomic_load_explicit(&v->pid, memory_order_acquire);
+	uint64_t start;
 	int fd;
 
 	if (pid <= 0 || strncmp(k->head->boot, k->boot, sizeof(k->boot)))
@@ -311,7 +312,8 @@ int keep_vmm_find(const struct keep *k, const struct keep_vmm *v)
 	 * Its number may have passed to another process.  Where that cannot be told,
 	 * waiting for the wrong one to end costs memory; not to wait, a guest's pages.
 	 */
-	if (v->start && start_of(pid) != v->start) {
+	start = start_of(pid);
+	if (v->start && start && start != v->start) {
 		close(fd);
 		return -ESRCH;
 	}

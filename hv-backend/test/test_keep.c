@@ -12,7 +12,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "keep.h"
@@ -75,10 +77,49 @@ static void test_no_room(void **state)
 	}
 }
 
+static int memory_state(struct keep **k)
+{
+	int fd = memfd_create("state", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(keep_open(k, fd, "state"), 0);
+	return fd;
+}
+
+/* A VMM of which only the number can be told, for want of descriptors, still has its pages. */
+static void test_vmm_hard_to_tell(void **state)
+{
+	struct keep_vmm v = { .pid = 0 };
+	struct rlimit was, few;
+	int fd, free_fd, found;
+	struct keep *k;
+
+	(void)state;
+	fd = memory_state(&k);
+	keep_vmm_note(&v, getpid(), 0);
+	assert_true(v.start > 0);
+	free_fd = dup(fd);
+	close(free_fd);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = was;
+	few.rlim_cur = (rlim_t)free_fd + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	found = keep_vmm_find(k, &v);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_true(found >= 0);
+	close(found);
+	/* Another process of that number is known as such. */
+	v.start++;
+	assert_int_equal(keep_vmm_find(k, &v), -ESRCH);
+	keep_close(k);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_vmm_hard_to_tell),
 	};
 
 	return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
