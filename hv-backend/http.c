@@ -20,6 +20,7 @@
  * #syscalls: timerfd_create timerfd_settime umask unlink
  */
 #include "http.h"
+#include "sent.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -416,6 +417,7 @@ static int unix_bind(struct http *h, const char *path)
 	if (fd < 0)
 		return fd;
 	memcpy(h->path, path, strlen(path) + 1);
+	sent_refuse(fd);
 	if (chown(path, (uid_t)-1, h->config.group) == 0)
 		return fd;
 	err = -errno;

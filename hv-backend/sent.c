@@ -10,6 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 #define FDS_MAX	253u	/* the kernel's bound for a message */
 #define DRAIN_MAX 1024u	/* reads: no sender is followed for ever */
 
@@ -19,6 +23,13 @@ void sent_disarm(int fd)
 
 	/* What is no socket says so, and has no such wait. */
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+}
+
+void sent_refuse(int socket)
+{
+	const int off = 0;
+
+	setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
 }
 
 static void fds_drop(struct msghdr *msg)

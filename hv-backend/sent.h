@@ -20,6 +20,12 @@
 /* The close of fd, which somebody sent, waits for nobody. */
 void sent_disarm(int fd);
 
+/*
+ * Have the kernel refuse descriptors to who sends them over a local socket, or over what
+ * is accepted of it: where others than us read.  Linux before 6.16 does not know how.
+ */
+void sent_refuse(int socket);
+
 /* recv(2) without waiting; what comes beside the bytes is let go of. */
 ssize_t sent_recv(int socket, void *to, size_t len);
 

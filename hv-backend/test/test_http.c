@@ -26,6 +26,10 @@
 
 #include "http.h"
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 #define WAIT_MS		20000	/* far above what anything takes */
 #define SILENT_S	1
 #define REQUEST_S	2
@@ -457,6 +461,36 @@ static void many_connections_lock_out_nobody(void **state)
 	is_served(s);
 }
 
+/* The library reads without looking at descriptors: the kernel is asked to keep them out. */
+static void descriptors_are_refused(void **state)
+{
+	struct server *s = *state;
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr head;
+	} control = { .head = {
+		.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)),
+	} };
+	char byte = 'G';
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	int fd = client(s), on;
+	socklen_t size = sizeof(on);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &size)) {
+		close(fd);
+		skip();
+		return;
+	}
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPERM);
+	close(fd);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, server_setup, server_teardown)
@@ -473,6 +507,7 @@ int main(void)
 		TEST(a_slow_request_ends_the_connection),
 		TEST(a_connection_in_use_stays),
 		TEST(an_answer_not_read_holds_up_nobody),
+		TEST(descriptors_are_refused),
 		cmocka_unit_test_setup_teardown(many_connections_lock_out_nobody, patient_setup,
 						server_teardown),
 	};
