@@ -213,17 +213,25 @@ static unsigned queue_barrier(struct queue *q, struct session_worker *w, unsigne
 	return budget - left;
 }
 
+/*
+ * A turn ends by its number of requests, or after so long and the request under way:
+ * a page that does not compress takes ten times as long as one that does, and other
+ * guests wait for the turn's end.
+ */
+#define TURN_NS		100000u
+
 unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
 {
 	enum step step = STEP_SERVED;
 	unsigned served = 0;
 
+	w->spent_ns = 0;
 	pthread_mutex_lock(&q->lock);
 	if (q->held)
 		budget = 0;
 	else if (q->running && q->barrier)
 		step = STEP_BARRIER;
-	while (step == STEP_SERVED && served < budget) {
+	while (step == STEP_SERVED && served < budget && w->spent_ns < TURN_NS) {
 		step = queue_step_locked(q, w, false);
 		served += step == STEP_SERVED;
 	}

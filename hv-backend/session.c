@@ -394,7 +394,7 @@ enum session_verdict session_serve(struct session *s, struct session_worker *w, 
 				   const struct ring_chain *c, bool alone)
 {
 	struct call call = { .s = s, .w = w, .ring = r, .chain = c };
-	uint64_t begin = now_ns();
+	uint64_t begin = now_ns(), took;
 	struct tmemp_request wire;
 	enum tmemp_status st = request_fetch(&call, &wire);
 
@@ -412,8 +412,10 @@ enum session_verdict session_serve(struct session *s, struct session_worker *w, 
 		return SESSION_DONE;
 	}
 	reply(&call, status_of(operation[call.op.op].exec(&call)));
+	took = now_ns() - begin;
+	w->spent_ns += took;
 	if (operation[call.op.op].timed)
-		latency_note(&w->latency, operation[call.op.op].latency, now_ns() - begin);
+		latency_note(&w->latency, operation[call.op.op].latency, took);
 	return SESSION_DONE;
 }
 

@@ -37,6 +37,7 @@
 struct session_worker {
 	struct tmem_ctx *ctx;
 	struct latency latency;		/* of what this thread has served */
+	uint64_t spent_ns;		/* on requests, since whoever counts it set it to 0 */
 	struct ring_chain chain;	/* being served */
 	uint8_t page[TMEM_PAGE_SIZE] __attribute__((aligned(64)));
 };
