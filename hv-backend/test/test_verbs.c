@@ -538,6 +538,10 @@ static void the_hosts_limits_change_and_who_did_it_is_told(void **state)
 	assert_int_equal(l.persistent_max, ARENA / 2);
 	for (uint64_t n = 0; (e = events_next(f->host.events, n)); n = e->number)
 		newest = e;
+	if (!newest) {
+		fail();
+		return;
+	}
 	assert_int_equal(newest->kind, EVENT_CHANGE);
 	assert_non_null(strstr(newest->text, "uid 0"));
 	assert_non_null(strstr(newest->text, "\"arena\":\"32M\""));
