@@ -564,7 +564,8 @@ static void test_limit_lowered(void **state)
 
 	(void)state;
 	snprintf(dir, sizeof(dir), CGROUPS "/tmemd-test-%d", getpid());
-	if (!start_in_cgroup(dir)) {
+	/* Most of what a sanitizer's build uses is not the daemon's to give. */
+	if (HOSTING_SLOW > 1 || !start_in_cgroup(dir)) {
 		rmdir(dir);
 		skip();
 	}
