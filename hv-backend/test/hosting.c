@@ -65,6 +65,25 @@ struct front_key key_of(uint32_t pool, uint64_t n)
 	};
 }
 
+int page_put(struct front *f, uint32_t pool, uint64_t n, uint64_t seed)
+{
+	struct front_key key = key_of(pool, n);
+	uint8_t page[TMEMP_PAGE_SIZE];
+
+	page_fill(page, seed);
+	return front_put(front_queue_of(f, &key), &key, page, seed);
+}
+
+int page_get(struct front *f, uint32_t pool, uint64_t n, uint64_t seed)
+{
+	struct front_key key = key_of(pool, n);
+	uint8_t page[TMEMP_PAGE_SIZE];
+	uint64_t tag;
+	int status = front_get(front_queue_of(f, &key), &key, page, &tag);
+
+	return status == TMEMP_OK && (tag != seed || !page_is(page, seed)) ? -EBADMSG : status;
+}
+
 /* ---- daemon ----------------------------------------------------------- */
 
 int hosting_start(struct hosting *h, const char *const guests[], const char *const more[])

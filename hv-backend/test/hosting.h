@@ -85,6 +85,13 @@ bool page_is(const void *page, uint64_t seed);
 uint64_t random_next(uint64_t *state);
 uint32_t random_below(uint64_t *state, uint32_t n);
 
+/*
+ * Put that page as the n-th of a pool, with its seed as the tag; get the n-th and
+ * compare both.  The status, or -errno; -EBADMSG: another page or tag came.
+ */
+int page_put(struct front *f, uint32_t pool, uint64_t n, uint64_t seed);
+int page_get(struct front *f, uint32_t pool, uint64_t n, uint64_t seed);
+
 /* Pool 0, object and index from n by the swap key. */
 struct front_key key_of(uint32_t pool, uint64_t n);
 

@@ -56,40 +56,16 @@ static struct front *guest_open(const char *name)
 	return f;
 }
 
-static int put(struct front *f, uint32_t pool, uint64_t n, uint64_t seed)
-{
-	struct front_key key = key_of(pool, n);
-	uint8_t page[TMEMP_PAGE_SIZE];
-
-	page_fill(page, seed);
-	return front_put(front_queue_of(f, &key), &key, page, seed);
-}
-
-/* A status; a page that comes and is not that seed's fails the test. */
-static int get(struct front *f, uint32_t pool, uint64_t n, uint64_t seed)
-{
-	struct front_key key = key_of(pool, n);
-	uint8_t page[TMEMP_PAGE_SIZE];
-	uint64_t tag;
-	int status = front_get(front_queue_of(f, &key), &key, page, &tag);
-
-	if (!status) {
-		assert_true(tag == seed);
-		assert_true(page_is(page, seed));
-	}
-	return status;
-}
-
 static void fill(struct front *f, uint64_t from)
 {
 	for (uint64_t n = 0; n < PAGES; n++)
-		assert_int_equal(put(f, PERSISTENT, from + n, from + n), TMEMP_OK);
+		assert_int_equal(page_put(f, PERSISTENT, from + n, from + n), TMEMP_OK);
 }
 
 static void all_there(struct front *f, uint64_t from)
 {
 	for (uint64_t n = 0; n < PAGES; n++)
-		assert_int_equal(get(f, PERSISTENT, from + n, from + n), TMEMP_OK);
+		assert_int_equal(page_get(f, PERSISTENT, from + n, from + n), TMEMP_OK);
 }
 
 static void start(void)
@@ -141,7 +117,7 @@ static void errands(unsigned round)
 	if (!front_open(&f, &c)) {
 		front_pool_create(f, PERSISTENT, TMEMP_POOL_PERSISTENT);
 		for (uint64_t n = 0; n < 20; n++)
-			put(f, PERSISTENT, round * 1000 + n, n);
+			page_put(f, PERSISTENT, round * 1000 + n, n);
 		front_destroy(f);
 	}
 }
@@ -160,15 +136,15 @@ static void test_memory_runs_out(void **state)
 	for (uint64_t n = 0; n < PAGES; n++) {
 		/* Far apart: new nodes of the index, new objects. */
 		uint64_t at = 1000000 + n * 4096;
-		int status = put(f, PERSISTENT, at, at);
+		int status = page_put(f, PERSISTENT, at, at);
 
 		if (status == TMEMP_OK) {
 			stored++;
-			assert_int_equal(get(f, PERSISTENT, at, at), TMEMP_OK);
+			assert_int_equal(page_get(f, PERSISTENT, at, at), TMEMP_OK);
 		} else {
 			refused++;
 			assert_int_equal(status, TMEMP_REFUSED_NOMEM);
-			assert_int_equal(get(f, PERSISTENT, at, at), TMEMP_MISS);
+			assert_int_equal(page_get(f, PERSISTENT, at, at), TMEMP_MISS);
 		}
 	}
 	for (unsigned round = 0; round < 60; round++)
@@ -444,10 +420,10 @@ static void test_damaged_arena(void **state)
 	f = guest_open("old");
 	fill(f, 0);
 	for (uint64_t n = 0; n < PAGES; n++)
-		assert_int_equal(put(f, EPHEMERAL, n, n), TMEMP_OK);
+		assert_int_equal(page_put(f, EPHEMERAL, n, n), TMEMP_OK);
 	assert_true(arena_spoil(arena, 65536) > 10);
 	for (uint64_t n = 0; n < PAGES; n++) {
-		int status = get(f, PERSISTENT, n, n);
+		int status = page_get(f, PERSISTENT, n, n);
 
 		if (status == TMEMP_OK)
 			right++;
@@ -456,7 +432,7 @@ static void test_damaged_arena(void **state)
 		else
 			fail_msg("page %llu: status %d", (unsigned long long)n, status);
 		/* An ephemeral one is only not there. */
-		status = get(f, EPHEMERAL, n, n);
+		status = page_get(f, EPHEMERAL, n, n);
 		missed += status == TMEMP_MISS;
 		assert_true(status == TMEMP_OK || status == TMEMP_MISS);
 	}
@@ -572,7 +548,7 @@ static void test_limit_lowered(void **state)
 	f = guest_open("old");
 	fill(f, 0);
 	for (uint64_t n = 0; n < 60 * PAGES; n++)
-		put(f, EPHEMERAL, n, n);
+		page_put(f, EPHEMERAL, n, n);
 	first = usage = number_read(dir, "memory.usage_in_bytes");
 	for (unsigned i = 0; i < 100 && usage > first / 2; i++) {
 		limit_set(dir, usage + (2 << 20));

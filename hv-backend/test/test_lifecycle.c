@@ -42,36 +42,12 @@ static void make_pools(struct front *f)
 	assert_int_equal(front_pool_create(f, EPHEMERAL, 0), TMEMP_OK);
 }
 
-static int put(struct front *f, uint32_t pool, uint64_t n, uint64_t seed)
-{
-	struct front_key key = key_of(pool, n);
-	uint8_t page[TMEMP_PAGE_SIZE];
-
-	page_fill(page, seed);
-	return front_put(front_queue_of(f, &key), &key, page, seed);
-}
-
-/* The status of a get; a page that comes must be the one of that seed. */
-static int get(struct front *f, uint32_t pool, uint64_t n, uint64_t seed)
-{
-	struct front_key key = key_of(pool, n);
-	uint8_t page[TMEMP_PAGE_SIZE];
-	uint64_t tag;
-	int status = front_get(front_queue_of(f, &key), &key, page, &tag);
-
-	if (status == TMEMP_OK) {
-		assert_int_equal(tag, seed);
-		assert_true(page_is(page, seed));
-	}
-	return status;
-}
-
 static void fill(struct front *f)
 {
 	make_pools(f);
 	for (uint64_t n = 0; n < PAGES; n++) {
-		assert_int_equal(put(f, PERSISTENT, n, n), TMEMP_OK);
-		assert_int_equal(put(f, EPHEMERAL, n, n + 1000), TMEMP_OK);
+		assert_int_equal(page_put(f, PERSISTENT, n, n), TMEMP_OK);
+		assert_int_equal(page_put(f, EPHEMERAL, n, n + 1000), TMEMP_OK);
 	}
 }
 
@@ -97,8 +73,8 @@ static void test_same_nonce_changes_nothing(void **state)
 	assert_int_equal(front_hello(f), TMEMP_OK);
 	assert_int_equal(f->epoch, epoch);
 	for (uint64_t n = 0; n < PAGES; n++) {
-		assert_int_equal(get(f, PERSISTENT, n, n), TMEMP_OK);
-		assert_int_equal(get(f, EPHEMERAL, n, n + 1000), TMEMP_OK);
+		assert_int_equal(page_get(f, PERSISTENT, n, n), TMEMP_OK);
+		assert_int_equal(page_get(f, EPHEMERAL, n, n + 1000), TMEMP_OK);
 	}
 	front_destroy(f);
 }
@@ -113,15 +89,15 @@ static void test_new_nonce_begins_anew(void **state)
 	f->nonce++;
 	assert_int_equal(front_hello(f), TMEMP_OK);
 	assert_int_not_equal(f->epoch, epoch);
-	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_NO_POOL);
-	assert_int_equal(get(f, EPHEMERAL, 1, 1), TMEMP_NO_POOL);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_NO_POOL);
+	assert_int_equal(page_get(f, EPHEMERAL, 1, 1), TMEMP_NO_POOL);
 	/* The old boot's requests, should any still come, touch nothing. */
 	fresh = f->epoch;
 	f->epoch = epoch;
-	assert_int_equal(put(f, PERSISTENT, 1, 1), TMEMP_STALE_EPOCH);
+	assert_int_equal(page_put(f, PERSISTENT, 1, 1), TMEMP_STALE_EPOCH);
 	f->epoch = fresh;
 	make_pools(f);
-	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_MISS);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_MISS);
 	front_destroy(f);
 }
 
@@ -139,8 +115,8 @@ static void test_reconnect(void **state)
 	assert_int_equal(front_hello(f), TMEMP_OK);
 	assert_int_equal(f->epoch, epoch);
 	for (uint64_t n = 0; n < PAGES; n++) {
-		assert_int_equal(get(f, PERSISTENT, n, n), TMEMP_OK);
-		assert_int_equal(get(f, EPHEMERAL, n, 0), TMEMP_MISS);
+		assert_int_equal(page_get(f, PERSISTENT, n, n), TMEMP_OK);
+		assert_int_equal(page_get(f, EPHEMERAL, n, 0), TMEMP_MISS);
 	}
 	front_destroy(f);
 }
@@ -164,8 +140,8 @@ static void test_queue_restart(void **state)
 				front_queue_reset(q);
 			assert_int_equal(front_queue_start(q), 0);
 		}
-		assert_int_equal(get(f, PERSISTENT, round, round), TMEMP_OK);
-		assert_int_equal(get(f, PERSISTENT, round + 1, round + 1), TMEMP_OK);
+		assert_int_equal(page_get(f, PERSISTENT, round, round), TMEMP_OK);
+		assert_int_equal(page_get(f, PERSISTENT, round + 1, round + 1), TMEMP_OK);
 	}
 	front_destroy(f);
 }
@@ -267,9 +243,9 @@ static void test_vmm_exits(void **state)
 	assert_int_equal(front_connect(f), 0);
 	assert_int_equal(front_hello(f), TMEMP_OK);
 	assert_int_not_equal(f->epoch, boot.epoch);
-	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_NO_POOL);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_NO_POOL);
 	make_pools(f);
-	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_MISS);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_MISS);
 	front_destroy(f);
 }
 
@@ -298,7 +274,7 @@ static void test_other_vmm(void **state)
 	assert_int_equal(front_connect(f), 0);
 	assert_int_equal(front_hello(f), TMEMP_OK);
 	assert_int_not_equal(f->epoch, boot.epoch);
-	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_NO_POOL);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_NO_POOL);
 	front_destroy(f);
 }
 
@@ -314,14 +290,14 @@ static int outsider_returns(const struct hosting *inside)
 		return r;
 	r = front_pool_create(f, PERSISTENT, TMEMP_POOL_PERSISTENT);
 	if (!r)
-		r = put(f, PERSISTENT, 1, 1);
+		r = page_put(f, PERSISTENT, 1, 1);
 	front_disconnect(f);
 	if (!r)
 		r = front_connect(f);
 	if (!r)
 		r = front_hello(f);
 	if (!r)
-		r = get(f, PERSISTENT, 1, 1);
+		r = page_get(f, PERSISTENT, 1, 1);
 	front_destroy(f);
 	return r;
 }
@@ -368,26 +344,26 @@ static void test_replay(void **state)
 	make_pools(f);
 	assert_int_equal(front_pool_create(f, PERSISTENT, 0), TMEMP_POOL_EXISTS);
 	assert_int_equal(front_pool_create(f, EPHEMERAL, TMEMP_POOL_PERSISTENT), TMEMP_POOL_EXISTS);
-	assert_int_equal(get(f, PERSISTENT, 3, 3), TMEMP_OK);
-	assert_int_equal(get(f, PERSISTENT, 3, 3), TMEMP_OK);
-	assert_int_equal(get(f, EPHEMERAL, 3, 1003), TMEMP_OK);
-	assert_int_equal(get(f, EPHEMERAL, 3, 1003), TMEMP_MISS);
+	assert_int_equal(page_get(f, PERSISTENT, 3, 3), TMEMP_OK);
+	assert_int_equal(page_get(f, PERSISTENT, 3, 3), TMEMP_OK);
+	assert_int_equal(page_get(f, EPHEMERAL, 3, 1003), TMEMP_OK);
+	assert_int_equal(page_get(f, EPHEMERAL, 3, 1003), TMEMP_MISS);
 	assert_int_equal(front_flush_page(&f->queue[0], &key, &pages), TMEMP_OK);
 	assert_int_equal(pages, 1);
 	assert_int_equal(front_flush_page(&f->queue[0], &key, &pages), TMEMP_OK);
 	assert_int_equal(pages, 0);
-	assert_int_equal(get(f, PERSISTENT, 3, 3), TMEMP_MISS);
+	assert_int_equal(page_get(f, PERSISTENT, 3, 3), TMEMP_MISS);
 	assert_int_equal(front_flush_object(&f->queue[0], &key, &pages), TMEMP_OK);
 	assert_in_range(pages, 1, PAGES);
 	assert_int_equal(front_flush_object(&f->queue[0], &key, &pages), TMEMP_OK);
 	assert_int_equal(pages, 0);
-	assert_int_equal(get(f, PERSISTENT, 3 + 16, 3 + 16), TMEMP_MISS);
-	assert_int_equal(get(f, PERSISTENT, 4, 4), TMEMP_OK);
+	assert_int_equal(page_get(f, PERSISTENT, 3 + 16, 3 + 16), TMEMP_MISS);
+	assert_int_equal(page_get(f, PERSISTENT, 4, 4), TMEMP_OK);
 	assert_int_equal(front_pool_destroy(f, PERSISTENT, &pages), TMEMP_OK);
 	assert_in_range(pages, 1, PAGES);
 	assert_int_equal(front_pool_destroy(f, PERSISTENT, &pages), TMEMP_OK);
 	assert_int_equal(pages, 0);
-	assert_int_equal(get(f, PERSISTENT, 4, 4), TMEMP_NO_POOL);
+	assert_int_equal(page_get(f, PERSISTENT, 4, 4), TMEMP_NO_POOL);
 	front_destroy(f);
 }
 
@@ -399,12 +375,12 @@ static void test_put_replaces(void **state)
 	(void)state;
 	fill(f);
 	for (uint64_t n = 0; n < PAGES; n++) {
-		assert_int_equal(put(f, PERSISTENT, n, n + 5000), TMEMP_OK);
-		assert_int_equal(put(f, EPHEMERAL, n, n + 6000), TMEMP_OK);
+		assert_int_equal(page_put(f, PERSISTENT, n, n + 5000), TMEMP_OK);
+		assert_int_equal(page_put(f, EPHEMERAL, n, n + 6000), TMEMP_OK);
 	}
 	for (uint64_t n = 0; n < PAGES; n++) {
-		assert_int_equal(get(f, PERSISTENT, n, n + 5000), TMEMP_OK);
-		assert_int_equal(get(f, EPHEMERAL, n, n + 6000), TMEMP_OK);
+		assert_int_equal(page_get(f, PERSISTENT, n, n + 5000), TMEMP_OK);
+		assert_int_equal(page_get(f, EPHEMERAL, n, n + 6000), TMEMP_OK);
 	}
 	front_destroy(f);
 }
@@ -427,15 +403,15 @@ static void test_frozen(void **state)
 	(void)state;
 	fill(f);
 	ask("{\"verb\":\"freeze\",\"guest\":\"one\"}");
-	assert_int_equal(put(f, PERSISTENT, 1, 9), TMEMP_REFUSED_FROZEN);
-	assert_int_equal(get(f, PERSISTENT, 1, 0), TMEMP_MISS);
-	assert_int_equal(get(f, PERSISTENT, 2, 2), TMEMP_OK);
-	assert_int_equal(get(f, EPHEMERAL, 2, 1002), TMEMP_OK);
+	assert_int_equal(page_put(f, PERSISTENT, 1, 9), TMEMP_REFUSED_FROZEN);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 0), TMEMP_MISS);
+	assert_int_equal(page_get(f, PERSISTENT, 2, 2), TMEMP_OK);
+	assert_int_equal(page_get(f, EPHEMERAL, 2, 1002), TMEMP_OK);
 	assert_int_equal(front_pool_create(f, 5, 0), TMEMP_OK);
 	assert_int_equal(front_pool_destroy(f, 5, NULL), TMEMP_OK);
 	ask("{\"verb\":\"thaw\",\"guest\":\"one\"}");
-	assert_int_equal(put(f, PERSISTENT, 1, 9), TMEMP_OK);
-	assert_int_equal(get(f, PERSISTENT, 1, 9), TMEMP_OK);
+	assert_int_equal(page_put(f, PERSISTENT, 1, 9), TMEMP_OK);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 9), TMEMP_OK);
 	front_destroy(f);
 }
 
@@ -449,16 +425,16 @@ static void test_quota(void **state)
 	(void)state;
 	make_pools(f);
 	while (status == TMEMP_OK && taken < 4000) {
-		status = put(f, PERSISTENT, taken, taken + 1);
+		status = page_put(f, PERSISTENT, taken, taken + 1);
 		taken += status == TMEMP_OK;
 	}
 	assert_int_equal(status, TMEMP_REFUSED_QUOTA);
-	assert_int_equal(get(f, PERSISTENT, taken, 0), TMEMP_MISS);
+	assert_int_equal(page_get(f, PERSISTENT, taken, 0), TMEMP_MISS);
 	for (uint64_t n = 0; n < taken; n++)
-		assert_int_equal(get(f, PERSISTENT, n, n + 1), TMEMP_OK);
+		assert_int_equal(page_get(f, PERSISTENT, n, n + 1), TMEMP_OK);
 	/* Nothing is left of a key whose new page was refused. */
-	status = put(f, PERSISTENT, 0, 7);
-	assert_int_equal(get(f, PERSISTENT, 0, 7), status == TMEMP_OK ? TMEMP_OK : TMEMP_MISS);
+	status = page_put(f, PERSISTENT, 0, 7);
+	assert_int_equal(page_get(f, PERSISTENT, 0, 7), status == TMEMP_OK ? TMEMP_OK : TMEMP_MISS);
 	front_destroy(f);
 }
 
@@ -498,7 +474,7 @@ static void test_destroy_is_a_barrier(void **state)
 			front_request_put(q, r[i]);
 		}
 		assert_int_equal(front_pool_create(f, PERSISTENT, TMEMP_POOL_PERSISTENT), TMEMP_OK);
-		assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_MISS);
+		assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_MISS);
 	}
 	front_destroy(f);
 }
@@ -527,7 +503,7 @@ static void test_event_is_parked(void **state)
 	assert_non_null(first);
 	/* Requests behind it are served while it stays. */
 	for (uint64_t n = 0; n < PAGES; n++)
-		assert_int_equal(get(f, PERSISTENT, n, n), TMEMP_OK);
+		assert_int_equal(page_get(f, PERSISTENT, n, n), TMEMP_OK);
 	assert_int_equal(first->state, FRONT_QUEUED);
 	/* A second one completes the first. */
 	second = front_event_park(f, TMEMP_DRAIN_NONE, 0);
@@ -543,7 +519,7 @@ static void test_event_is_parked(void **state)
 	assert_int_equal(front_queue_stop(&f->queue[0], &base), 0);
 	check_event_done(f, first);
 	assert_int_equal(front_queue_start(&f->queue[0]), 0);
-	assert_int_equal(put(f, PERSISTENT, 1, 1), TMEMP_OK);
+	assert_int_equal(page_put(f, PERSISTENT, 1, 1), TMEMP_OK);
 	front_destroy(f);
 }
 
@@ -555,13 +531,13 @@ static void test_event_at_the_end(void **state)
 	(void)state;
 	fill(f);
 	assert_non_null(front_event_park(f, TMEMP_DRAIN_NONE, 0));
-	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_OK);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_OK);
 	front_disconnect(f);
 	assert_int_equal(front_connect(f), 0);
 	assert_int_equal(front_hello(f), TMEMP_OK);
-	assert_int_equal(get(f, PERSISTENT, 1, 1), TMEMP_OK);
+	assert_int_equal(page_get(f, PERSISTENT, 1, 1), TMEMP_OK);
 	assert_non_null(front_event_park(f, TMEMP_DRAIN_NONE, 0));
-	assert_int_equal(get(f, PERSISTENT, 2, 2), TMEMP_OK);
+	assert_int_equal(page_get(f, PERSISTENT, 2, 2), TMEMP_OK);
 	front_destroy(f);
 }
 
