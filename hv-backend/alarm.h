@@ -13,6 +13,7 @@
 #ifndef HV_ALARM_H
 #define HV_ALARM_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
@@ -31,5 +32,11 @@ void alarm_destroy(struct alarm *a);
 
 /* A call that waits is ended at most ALARM_MS later, as long as it is on. */
 void alarm_set(struct alarm *a, bool on);
+
+/*
+ * Start a thread that takes no signals but its alarm's and those that its own
+ * accesses raise.  -errno.
+ */
+int alarm_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);
 
 #endif

@@ -405,24 +405,6 @@ static void *disk_main(void *arg)
 	return NULL;
 }
 
-/* As a worker's: no signals but those its own accesses raise, and the alarm. */
-static int thread_start(struct disk *d)
-{
-	sigset_t all, old;
-	int err;
-
-	sigfillset(&all);
-	sigdelset(&all, ALARM_SIGNAL);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGILL);
-	sigdelset(&all, SIGFPE);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -pthread_create(&d->thread, NULL, disk_main, d);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return err;
-}
-
 static const char *spill_error(int err)
 {
 	switch (err) {
@@ -592,7 +574,7 @@ int disk_create(struct disk **out, const struct disk_env *env, const struct hv_d
 	if (err)
 		goto no_door;
 	bell_ring(d);
-	err = thread_start(d);
+	err = alarm_thread_create(&d->thread, disk_main, d);
 	if (err)
 		goto no_thread;
 	*out = d;

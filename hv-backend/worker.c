@@ -340,24 +340,6 @@ static void *worker_main(void *arg)
 
 /* ---- life ------------------------------------------------------------------ */
 
-/* The thread takes no signals but its alarm and those its own accesses raise. */
-static int thread_start(struct worker *w)
-{
-	sigset_t all, old;
-	int err;
-
-	sigfillset(&all);
-	sigdelset(&all, ALARM_SIGNAL);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGILL);
-	sigdelset(&all, SIGFPE);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -pthread_create(&w->thread, NULL, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return err;
-}
-
 static int wake_open(struct worker *w)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
@@ -392,7 +374,7 @@ int worker_create(struct worker **out, struct tmem *core, unsigned poll_us)
 	err = tmem_ctx_create(core, &w->session.ctx);
 	if (err)
 		goto no_ctx;
-	err = thread_start(w);
+	err = alarm_thread_create(&w->thread, worker_main, w);
 	if (err)
 		goto no_thread;
 	err = order_give(w, on_alarm_create, NULL);
