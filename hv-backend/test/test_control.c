@@ -16,26 +16,19 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "control.h"
+#include "serving.h"
 
 #define BIG_ANSWER	(4u << 20)
 #define WAIT_MS		20000	/* far above what anything takes */
 
 struct server {
-	char dir[32], path[64];
-	struct loop *loop;
-	struct loop_source *stop_source;
+	struct serving serving;
 	struct control *control;
-	int stop_fd;
-	pthread_t thread;
 };
 
 /* "big" is answered with BIG_ANSWER bytes, "none" not at all, the rest with itself. */
@@ -60,33 +53,14 @@ static char *answer(void *arg, const struct control_peer *peer, const char *line
 	return strndup(line, length);
 }
 
-static void stop_ready(void *arg, uint32_t events)
-{
-	(void)events;
-	loop_stop(arg);
-}
-
-static void *server_thread(void *arg)
-{
-	struct server *s = arg;
-
-	loop_run(s->loop);
-	return NULL;
-}
-
 static int server_setup(void **state)
 {
 	struct server *s = calloc(1, sizeof(*s));
 
-	strcpy(s->dir, "/tmp/tmem-control-XXXXXX");
-	assert_non_null(mkdtemp(s->dir));
-	snprintf(s->path, sizeof(s->path), "%s/control.sock", s->dir);
-	assert_int_equal(loop_create(&s->loop), 0);
-	assert_int_equal(control_create(&s->control, s->loop, s->path, CONTROL_OWN_GROUP, answer, s), 0);
-	s->stop_fd = eventfd(0, EFD_CLOEXEC);
-	assert_int_equal(loop_add(s->loop, s->stop_fd, EPOLLIN, stop_ready, s->loop,
-				  &s->stop_source), 0);
-	assert_int_equal(pthread_create(&s->thread, NULL, server_thread, s), 0);
+	serving_open(&s->serving);
+	assert_int_equal(control_create(&s->control, s->serving.loop, s->serving.path,
+					CONTROL_OWN_GROUP, answer, s), 0);
+	serving_run(&s->serving);
 	*state = s;
 	return 0;
 }
@@ -94,16 +68,10 @@ static int server_setup(void **state)
 static int server_teardown(void **state)
 {
 	struct server *s = *state;
-	uint64_t one = 1;
 
-	assert_int_equal(write(s->stop_fd, &one, sizeof(one)), sizeof(one));
-	pthread_join(s->thread, NULL);
+	serving_end(&s->serving);
 	control_destroy(s->control);
-	loop_remove(s->stop_source);
-	close(s->stop_fd);
-	loop_destroy(s->loop);
-	assert_int_equal(access(s->path, F_OK), -1);
-	assert_int_equal(rmdir(s->dir), 0);
+	serving_close(&s->serving);
 	free(s);
 	return 0;
 }
@@ -112,12 +80,7 @@ static int server_teardown(void **state)
 
 static int client(const struct server *s)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	memcpy(address.sun_path, s->path, strlen(s->path) + 1);
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
+	return serving_dial(&s->serving);
 }
 
 static void say(int fd, const char *text)
@@ -326,7 +289,7 @@ static void socket_is_for_owner_and_group(void **state)
 	const struct server *s = *state;
 	struct stat st;
 
-	assert_int_equal(stat(s->path, &st), 0);
+	assert_int_equal(stat(s->serving.path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0660);
 }
 
@@ -339,7 +302,7 @@ static void only_a_stale_socket_is_replaced(void **state)
 	int fd;
 
 	assert_int_equal(loop_create(&l), 0);
-	snprintf(path, sizeof(path), "%s/other", s->dir);
+	snprintf(path, sizeof(path), "%s/other", s->serving.dir);
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	assert_int_equal(control_create(&c, l, path, CONTROL_OWN_GROUP, answer, NULL), -EADDRINUSE);
 	assert_int_equal(access(path, F_OK), 0);

@@ -15,16 +15,13 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "http.h"
+#include "serving.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
@@ -35,12 +32,8 @@
 #define REQUEST_S	2
 
 struct server {
-	char dir[32], path[64];
-	struct loop *loop;
-	struct loop_source *stop_source;
+	struct serving serving;
 	struct http *http;
-	int stop_fd;
-	pthread_t thread;
 };
 
 /* "METHOD path host body-size", and what the body begins with. */
@@ -56,36 +49,17 @@ static void echo(void *arg, const struct http_request *q, struct http_response *
 		r->text = NULL;
 }
 
-static void stop_ready(void *arg, uint32_t events)
-{
-	(void)events;
-	loop_stop(arg);
-}
-
-static void *server_thread(void *arg)
-{
-	struct server *s = arg;
-
-	loop_run(s->loop);
-	return NULL;
-}
-
 static int server_start(void **state, unsigned silent_s, unsigned request_s)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	struct http_config config = {
-		.path = s->path, .group = (gid_t)-1, .silent_s = silent_s, .request_s = request_s, .fn = echo,
+		.path = s->serving.path, .group = (gid_t)-1, .silent_s = silent_s,
+		.request_s = request_s, .fn = echo,
 	};
 
-	strcpy(s->dir, "/tmp/tmem-http-XXXXXX");
-	assert_non_null(mkdtemp(s->dir));
-	snprintf(s->path, sizeof(s->path), "%s/http.sock", s->dir);
-	assert_int_equal(loop_create(&s->loop), 0);
-	assert_int_equal(http_create(&s->http, s->loop, &config), 0);
-	s->stop_fd = eventfd(0, EFD_CLOEXEC);
-	assert_int_equal(loop_add(s->loop, s->stop_fd, EPOLLIN, stop_ready, s->loop,
-				  &s->stop_source), 0);
-	assert_int_equal(pthread_create(&s->thread, NULL, server_thread, s), 0);
+	serving_open(&s->serving);
+	assert_int_equal(http_create(&s->http, s->serving.loop, &config), 0);
+	serving_run(&s->serving);
 	*state = s;
 	return 0;
 }
@@ -104,16 +78,10 @@ static int patient_setup(void **state)
 static int server_teardown(void **state)
 {
 	struct server *s = *state;
-	uint64_t one = 1;
 
-	assert_int_equal(write(s->stop_fd, &one, sizeof(one)), sizeof(one));
-	pthread_join(s->thread, NULL);
+	serving_end(&s->serving);
 	http_destroy(s->http);
-	loop_remove(s->stop_source);
-	close(s->stop_fd);
-	loop_destroy(s->loop);
-	assert_int_equal(access(s->path, F_OK), -1);
-	assert_int_equal(rmdir(s->dir), 0);
+	serving_close(&s->serving);
 	free(s);
 	return 0;
 }
@@ -122,12 +90,7 @@ static int server_teardown(void **state)
 
 static int client(const struct server *s)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	memcpy(address.sun_path, s->path, strlen(s->path) + 1);
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
+	return serving_dial(&s->serving);
 }
 
 /* As far as it is listened to. */
