@@ -366,12 +366,12 @@ guest_start() {
 	guest_pid[$name]=$!
 }
 
-# Wait until it powered off.  0 if its script ended with 0.
+# Wait until it powered off.  0 if its script ended with 0; else its last words are shown.
 guest_wait() {
 	wait "${guest_pid[$1]}" 2>/dev/null
 	unset "guest_pid[$1]"
 	reports+=$(guest_reports "$1")
-	guest_said "$1" 'guest: test ended with 0'
+	guest_said "$1" 'guest: test ended with 0' || { guest_tail "$1" 50; return 1; }
 }
 
 # guest_at POINT [SECONDS]: until a guest has come to `meet POINT` or `arrive POINT`,
