@@ -84,7 +84,8 @@ qemu_command() {
 		-m $((memory + $(qemu_overhead "$version")))
 		-kernel "$(stock_image "$version")" -initrd "$work/$name.gz"
 		-append "$append" -serial stdio
-		-chardev "pipe,id=monitor,path=$work/$name.monitor" -mon chardev=monitor
+		-chardev "pipe,id=monitor,path=$work/$name.monitor,logfile=$work/$name.monitor.log"
+		-mon "chardev=monitor,mode=control"
 		-drive "file=$work/$name.disk,format=raw,if=virtio,cache=unsafe"
 		-virtfs "local,path=$work/share,mount_tag=host,security_model=none")
 	[ -n "$guest_bare" ] || vm+=(-chardev "socket,id=tmem,path=$work/run/$name.sock"
@@ -100,25 +101,50 @@ qemu_command() {
 		-device "vhost-user-blk-pci,chardev=disk,addr=0x10")
 }
 
-# qemu_tell NAME COMMAND...: to a guest's monitor.
+# ---- the device comes and goes, on the machine pc ------------------------
+
+qemu_answers() {
+	grep -cE '^\{"(return|error)":' "$work/$1.monitor.log"
+}
+
+qemu_answered() {
+	[ "$(qemu_answers "$1")" -gt "$2" ]
+}
+
+# qemu_tell NAME COMMAND [ARGUMENTS]: to its monitor, in JSON.  0: it did so.
 qemu_tell() {
-	echo "${*:2}" >"$work/$1.monitor.in"
+	local before
+	before=$(qemu_answers "$1")
+	echo "{\"execute\":\"$2\",\"arguments\":{${3:-}}}" >"$work/$1.monitor.in"
+	await 30 qemu_answered "$1" "$before" || return
+	grep -E '^\{"(return|error)":' "$work/$1.monitor.log" | tail -n 1 | grep -q '^{"return'
 }
 
-# How often a guest whose dmesg is on its console has said that its host came or went.
-qemu_said() {
-	tr -d '\r' <"$work/$1.log" | grep -c "tmem: host $2"
+# How often the device has left QEMU: the guest let go of it, and nothing of it is left.
+qemu_deleted() {
+	grep -c '"DEVICE_DELETED".*"tmem-device"' "$work/$1.monitor.log"
 }
 
-qemu_said_more() {
-	[ "$(qemu_said "$1" "$2")" -gt "$3" ]
+qemu_deleted_more() {
+	[ "$(qemu_deleted "$1")" -gt "$2" ]
 }
 
-# qemu_unplug NAME: pull the device out, on the machine pc.  0: the guest let go of it.
+# qemu_unplug NAME: pull the device out.  0: it is gone.
 qemu_unplug() {
 	local before
-	before=$(qemu_said "$1" detached)
-	qemu_tell "$1" device_del tmem-device
+	qemu_answered "$1" 0 || qemu_tell "$1" qmp_capabilities || return
+	before=$(qemu_deleted "$1")
+	qemu_tell "$1" device_del '"id":"tmem-device"' || return
 	# shellcheck disable=SC2154 # slow is lib.sh's
-	await $((20 * slow)) qemu_said_more "$1" detached "$before"
+	await $((20 * slow)) qemu_deleted_more "$1" "$before"
+}
+
+# qemu_plug NAME: the same device once more, after qemu_unplug.  QEMU keeps the old
+# one's connection, on which no handshake comes any more, and would wait for it for ever.
+qemu_plug() {
+	local socket='"backend":{"type":"socket","data":{"server":false,"addr":{"type":"unix","data":{"path":"'
+	qemu_tell "$1" chardev-remove '"id":"tmem"' &&
+		qemu_tell "$1" chardev-add "\"id\":\"tmem\",$socket$work/run/$1.sock\"}}}}" &&
+		qemu_tell "$1" device_add "\"driver\":\"ivshmem-doorbell\",\"id\":\"tmem-device\",
+			\"chardev\":\"tmem\",\"vectors\":$qemu_vectors"
 }
