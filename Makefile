@@ -283,12 +283,14 @@ install-libvirt: programs ## what follows libvirt's domains, and libvirt's hook
 # dkms looks nowhere else, whatever PREFIX is.
 GUEST_SRC = $(DESTDIR)/usr/src/tmem-$(VERSION)
 
-install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src
+install-guest: ## the guest module's sources, for dkms, to $(DESTDIR)/usr/src, and its unit
 	install -d $(GUEST_SRC)/guest-frontend/linux/compat $(GUEST_SRC)/protocol
 	install -m644 guest-frontend/linux/*.[ch] guest-frontend/linux/Kbuild $(GUEST_SRC)/guest-frontend/linux
 	install -m644 guest-frontend/linux/compat/*.h $(GUEST_SRC)/guest-frontend/linux/compat
 	install -m644 protocol/tmemp.h protocol/tmemp_ivshmem.h $(GUEST_SRC)/protocol
 	install -m644 guest-frontend/linux/dkms.conf $(GUEST_SRC)
+	install -Dm644 -t $(DESTDIR)/usr/lib/systemd/system guest-frontend/systemd/tmem-swap@.service
+	install -Dm644 -t $(DESTDIR)/usr/lib/modprobe.d guest-frontend/systemd/tmem.conf
 
 uninstall: ## what install and install-libvirt put there, but /etc/tmemd
 	rm -f $(DESTDIR)$(PREFIX)/sbin/tmemd $(DESTDIR)$(PREFIX)/sbin/tmem-keeper $(DESTDIR)$(PREFIX)/bin/tmemctl

@@ -86,7 +86,8 @@ qemu_command() {
 		-append "$append" -serial stdio
 		-chardev "pipe,id=monitor,path=$work/$name.monitor,logfile=$work/$name.monitor.log"
 		-mon "chardev=monitor,mode=control"
-		-drive "file=$work/$name.disk,format=raw,if=virtio,cache=unsafe"
+		-drive "file=$work/$name.disk,format=raw,if=none,id=swap,cache=unsafe"
+		-device virtio-blk-pci,drive=swap,serial=swap
 		-virtfs "local,path=$work/share,mount_tag=host,security_model=none")
 	[ -n "$guest_bare" ] || vm+=(-chardev "socket,id=tmem,path=$work/run/$name.sock"
 		-device "ivshmem-doorbell,vectors=$qemu_vectors,chardev=tmem,id=tmem-device")
