@@ -16,6 +16,7 @@
 
 #include "cache.h"
 #include "event.h"
+#include "frontswap.h"
 #include "ivshmem.h"
 #include "request.h"
 #include "slot.h"
@@ -57,9 +58,14 @@ static int __init tmem_init(void)
 	err = tmem_event_init();
 	if (err)
 		goto err_swap;
+	err = tmem_frontswap_init();
+	if (err)
+		goto err_event;
 	tmem_cache_init();
 	return 0;
 
+err_event:
+	tmem_event_exit();
 err_swap:
 	tmem_swap_exit();
 err_host:

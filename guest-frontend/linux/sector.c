@@ -7,8 +7,9 @@
  *           with it, happen under the lock of the sector's object.  All requests
  *           of an object go to one queue, which the host drains in order; so the
  *           order in which the lock is taken is the order in which the host acts.
- *           Nobody waits for a put or a get: their end is called back, outside
- *           the lock.
+ *           Nobody waits for the put or get of a bio: their end is called back,
+ *           outside the lock.  The kernel's frontswap, which has pages and no bios,
+ *           waits for each; what happens under the lock is the same.
  *
  *           put:  take a new generation, queue the put with it as tag.  Its
  *                 outcome is applied only if the generation is still the
@@ -199,6 +200,16 @@ void tmem_sector_free(struct tmem_sectors *s, u64 sector)
 	spin_unlock_irqrestore(sector_lock(s, sector), flags);
 }
 
+void tmem_sectors_free(struct tmem_sectors *s, u64 first)
+{
+	unsigned long sector = first;
+
+	for_each_set_bit_from(sector, s->held, s->count) {
+		tmem_sector_free(s, sector);
+		cond_resched();
+	}
+}
+
 /* ---- put ----------------------------------------------------------------- */
 
 static void page_from_bio(void *page, struct bio *bio)
@@ -226,8 +237,14 @@ static void page_to_bio(struct bio *bio, const void *page)
 static void put_end(struct tmem_sectors *s, u64 sector, u32 generation,
 		    enum tmem_put_result result)
 {
+	static const enum tmem_counter counters[] = {
+		[TMEM_PUT_TAKEN] = TMEM_PUTS,
+		[TMEM_PUT_REFUSED] = TMEM_PUTS_REFUSED,
+		[TMEM_PUT_DOUBTFUL] = TMEM_PUTS_DOUBTFUL,
+	};
 	unsigned long flags;
 
+	tmem_count(counters[result]);
 	spin_lock_irqsave(sector_lock(s, sector), flags);
 	if (!--object_of(s, sector)->putting && s->closed)
 		wake_up(&s->settled);
@@ -250,25 +267,22 @@ static void put_end(struct tmem_sectors *s, u64 sector, u32 generation,
 
 static void put_done(const struct tmem_call *call, struct tmem_slot *slot)
 {
-	static const enum tmem_counter counters[] = {
-		[TMEM_PUT_TAKEN] = TMEM_PUTS,
-		[TMEM_PUT_REFUSED] = TMEM_PUTS_REFUSED,
-		[TMEM_PUT_DOUBTFUL] = TMEM_PUTS_DOUBTFUL,
-	};
 	enum tmem_put_result result = tmem_put_result(slot);
 	struct tmem_sectors *s = call->owner;
 
 	if (slot)
 		tmem_slot_release(slot);
 	put_end(s, call_sector(call), (u32)call->tag, result);
-	tmem_count(counters[result]);
 	s->ops->put_end(call->cookie, result == TMEM_PUT_TAKEN);
 }
 
-/* A new generation, and the put of it on its way.  slot is used up. */
-static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot, struct bio *bio)
+/*
+ * A new generation, its tag in *call, and the put of it on its way.  If nobody is to
+ * be called the slot is to be waited for.  On an error it is used up.
+ */
+static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot,
+		     struct tmem_call *call)
 {
-	struct tmem_call call = { .done = put_done, .owner = s, .cookie = bio };
 	unsigned long flags;
 	struct tmem_key key;
 	int err;
@@ -280,8 +294,8 @@ static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot,
 	} else {
 		s->generation[sector]++;
 		key = sector_key(s, sector);
-		call.tag = key.tag;
-		err = tmem_put_submit(slot, &key, &call);
+		call->tag = key.tag;
+		err = tmem_put_submit(slot, &key, call->done ? call : NULL);
 	}
 	if (!err) {
 		clear_bit(sector, s->owed);
@@ -291,24 +305,53 @@ static int put_begin(struct tmem_sectors *s, u64 sector, struct tmem_slot *slot,
 	return err;
 }
 
-struct tmem_queue *tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool offer)
+/* A slot to put a sector with; NULL: it is not to be offered, or cannot be. */
+static struct tmem_slot *put_slot(struct tmem_sectors *s, u64 sector, bool offer)
 {
 	struct tmem_key key = sector_key(s, sector);
-	struct tmem_slot *slot = NULL;
+
+	return offer && !READ_ONCE(s->closed) ? tmem_request_begin(&key, TMEM_WAIT) : NULL;
+}
+
+struct tmem_queue *tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bio *bio, bool offer)
+{
+	struct tmem_call call = { .done = put_done, .owner = s, .cookie = bio };
+	struct tmem_slot *slot = put_slot(s, sector, offer);
 	struct tmem_queue *q;
 
-	if (offer && !READ_ONCE(s->closed))
-		slot = tmem_request_begin(&key, TMEM_WAIT);
 	if (slot) {
 		q = slot->queue;
 		page_from_bio(slot->page, bio);
-		if (!put_begin(s, sector, slot, bio))
+		if (!put_begin(s, sector, slot, &call))
 			return q;
 	}
 	tmem_sector_free(s, sector);
-	tmem_count(TMEM_PUTS_SKIPPED);
 	wait_event(s->settled, READ_ONCE(s->moving) != sector);
 	return NULL;
+}
+
+int tmem_sector_put_page(struct tmem_sectors *s, u64 sector, struct page *page, bool offer)
+{
+	struct tmem_slot *slot = put_slot(s, sector, offer);
+	struct tmem_call call = {};
+	enum tmem_put_result result;
+
+	if (slot) {
+		memcpy_from_page(slot->page, page, 0, PAGE_SIZE);
+		if (put_begin(s, sector, slot, &call))
+			slot = NULL;
+	}
+	if (!slot) {
+		tmem_sector_free(s, sector);
+		return -EAGAIN;
+	}
+	if (!tmem_slot_wait(slot))
+		slot = NULL;
+	result = tmem_put_result(slot);
+	if (slot)
+		tmem_slot_release(slot);
+	put_end(s, sector, (u32)call.tag, result);
+	return result == TMEM_PUT_TAKEN ? 0 : -ENOSPC;
 }
 
 /* ---- get ----------------------------------------------------------------- */
@@ -378,6 +421,55 @@ int tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio, struct 
 	return -EIO;
 }
 
+/*
+ * Get the page of a held sector and wait.  move: the sector is moving then.  NULL, and
+ * *result says why: TMEM_GET_PAGE where nothing was asked, as it is not held.
+ */
+static struct tmem_slot *held_get(struct tmem_sectors *s, u64 sector, struct tmem_key *key,
+				  bool move, enum tmem_get_result *result)
+{
+	struct tmem_slot *slot;
+	unsigned long flags;
+	bool asked = false;
+
+	*result = TMEM_GET_PAGE;
+	*key = sector_key(s, sector);
+	slot = tmem_request_begin(key, TMEM_WAIT);
+	if (!slot)
+		return NULL;
+	spin_lock_irqsave(sector_lock(s, sector), flags);
+	*key = sector_key(s, sector);
+	if (test_bit(sector, s->held)) {
+		asked = !tmem_get_submit(slot, key, NULL);
+		if (asked && move)
+			WRITE_ONCE(s->moving, sector);
+	} else {
+		tmem_slot_release(slot);
+	}
+	spin_unlock_irqrestore(sector_lock(s, sector), flags);
+	if (!asked)
+		return NULL;
+	*result = tmem_get_wait(slot, key->tag);
+	return *result == TMEM_GET_PAGE ? slot : NULL;
+}
+
+int tmem_sector_get_page(struct tmem_sectors *s, u64 sector, struct page *page)
+{
+	enum tmem_get_result result;
+	struct tmem_slot *slot;
+	struct tmem_key key;
+
+	if (!test_bit(sector, s->held))
+		return -ENOENT;
+	slot = held_get(s, sector, &key, false, &result);
+	if (!slot)
+		return -EAGAIN;
+	memcpy_to_page(page, 0, slot->page, PAGE_SIZE);
+	tmem_slot_release(slot);
+	tmem_count(TMEM_GETS);
+	return 0;
+}
+
 /* ---- moving everything to the disk --------------------------------------- */
 
 static bool putting_ended(struct tmem_sectors *s)
@@ -408,31 +500,11 @@ void tmem_sectors_open(struct tmem_sectors *s)
 static struct tmem_slot *move_begin(struct tmem_sectors *s, u64 sector, struct tmem_key *key)
 {
 	enum tmem_get_result result;
-	struct tmem_slot *slot;
-	unsigned long flags;
-	bool asked = false;
+	struct tmem_slot *slot = held_get(s, sector, key, true, &result);
 
-	*key = sector_key(s, sector);
-	slot = tmem_request_begin(key, TMEM_WAIT);
-	if (!slot)
-		return NULL;
-	spin_lock_irqsave(sector_lock(s, sector), flags);
-	*key = sector_key(s, sector);
-	if (test_bit(sector, s->held)) {
-		asked = !tmem_get_submit(slot, key, NULL);
-		if (asked)
-			WRITE_ONCE(s->moving, sector);
-	} else {
-		tmem_slot_release(slot);
-	}
-	spin_unlock_irqrestore(sector_lock(s, sector), flags);
-	if (!asked)
-		return NULL;
-	result = tmem_get_wait(slot, key->tag);
-	if (result == TMEM_GET_PAGE)
-		return slot;
-	get_failed(sector, result);
-	return NULL;
+	if (!slot && result != TMEM_GET_PAGE)
+		get_failed(sector, result);
+	return slot;
 }
 
 static void move_end(struct tmem_sectors *s, u64 sector, const struct tmem_key *key, bool written)

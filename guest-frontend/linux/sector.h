@@ -14,6 +14,7 @@
 #include "tmemp.h"
 
 struct bio;
+struct page;
 struct tmem_queue;
 
 #define TMEM_SECTOR_NONE	U64_MAX
@@ -89,8 +90,20 @@ struct tmem_queue *tmem_sector_put(struct tmem_sectors *s, u64 sector, struct bi
  */
 int  tmem_sector_get(struct tmem_sectors *s, u64 sector, struct bio *bio, struct tmem_queue **q);
 
+/*
+ * The same with a page, and waited for.  Put: 0: the host has it; -EAGAIN: it was not
+ * offered, -ENOSPC: not taken; then the sector is not held, as if it had been freed.
+ * Get: 0; -ENOENT: it is not held; -EAGAIN: it is and was not to be had, which
+ * tmem_sector_get is to deal with.  Sleep; allocate nothing.
+ */
+int  tmem_sector_put_page(struct tmem_sectors *s, u64 sector, struct page *page, bool offer);
+int  tmem_sector_get_page(struct tmem_sectors *s, u64 sector, struct page *page);
+
 /* The sector's content is needed no longer.  Any context. */
 void tmem_sector_free(struct tmem_sectors *s, u64 sector);
+
+/* Nor is that of any from first on; nothing is put meanwhile.  Sleeps. */
+void tmem_sectors_free(struct tmem_sectors *s, u64 first);
 
 /* Begin no put from here on, or begin them again. */
 void tmem_sectors_close(struct tmem_sectors *s);

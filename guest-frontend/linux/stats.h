@@ -16,6 +16,10 @@
 	X(PUTS_SKIPPED, puts_skipped)	/* not offered: no host, overdue, off */ \
 	X(GETS, gets)			/* pages the host gave back */	\
 	X(GETS_FAILED, gets_failed)	/* pages it should have had */	\
+	X(FRONTSWAP_STORES, frontswap_stores)	/* taken of the kernel's frontswap */ \
+	X(FRONTSWAP_LOADS, frontswap_loads)	/* filled for it */	\
+	X(FRONTSWAP_PASSES, frontswap_passes)	/* loads left to the device */ \
+	X(FRONTSWAP_INVALIDATES, frontswap_invalidates) /* that it needs no more */ \
 	X(FLUSHES, flushes)		/* flushes queued to the host */ \
 	X(FLUSHES_OWED, flushes_owed)	/* of those, first noted as owed */ \
 	X(POSTS_FAILED, posts_failed)	/* queued, nobody waited, not OK */ \

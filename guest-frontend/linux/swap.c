@@ -19,6 +19,9 @@
  *           said HELLO to) are gathered in a list, since a callback may not sleep;
  *           who polled sends them on, else a worker.
  *
+ *           By page instead of by bio (frontswap.c) a caller waits for the host.  What
+ *           is not taken then comes as a bio, and is not offered again.
+ *
  *           Sector 0, the swap header, stays on the backing disk where there is
  *           one: swapon finds it again after the module was reloaded.
  * Must not: need memory where it writes; implement rw_page or claim to be
@@ -64,6 +67,7 @@ static struct {
 	struct tmem_sectors sectors;
 	struct notifier_block pm;
 	int major;
+	bool by_page;			/* new pages are offered by page, before they are bios */
 	atomic_t under_way;		/* bios at the host, and plugs that know of some */
 	wait_queue_head_t idle;		/* waits for under_way to be 0 */
 	spinlock_t lock;		/* innermost, interrupts off: onward */
@@ -200,14 +204,18 @@ static void swap_attend(struct tmem_queue *q)
 static void swap_write(struct bio *bio, u64 sector)
 {
 	bool header = sector == HEADER_SECTOR && swap.under.bdev;
+	bool by_page = READ_ONCE(swap.by_page);
 	struct tmem_queue *q;
 
 	atomic_inc(&swap.under_way);
-	q = tmem_sector_put(&swap.sectors, sector, bio, tmem_swap_offers() && !header);
+	q = tmem_sector_put(&swap.sectors, sector, bio,
+			    tmem_swap_offers() && !header && !by_page);
 	if (q) {
 		swap_attend(q);
 		return;
 	}
+	if (!by_page)
+		tmem_count(TMEM_PUTS_SKIPPED);
 	if (swap.under.bdev)
 		swap_to_disk(bio, TMEM_DISK_WRITES);
 	else
@@ -307,6 +315,38 @@ static const struct block_device_operations swap_ops = {
 	.submit_bio = COMPAT_SUBMIT_BIO_OP(swap_submit_bio),
 	.swap_slot_free_notify = swap_slot_free,
 };
+
+/* ---- by page -------------------------------------------------------------- */
+
+struct gendisk *tmem_swap_disk(void)
+{
+	return swap.disk;
+}
+
+void tmem_swap_by_page(bool by_page)
+{
+	tmem_sectors_free(&swap.sectors, HEADER_SECTOR + 1);
+	WRITE_ONCE(swap.by_page, by_page);
+}
+
+int tmem_swap_put_page(u64 sector, struct page *page)
+{
+	int err = tmem_sector_put_page(&swap.sectors, sector, page, tmem_swap_offers());
+
+	if (err == -EAGAIN)
+		tmem_count(TMEM_PUTS_SKIPPED);
+	return err;
+}
+
+int tmem_swap_get_page(u64 sector, struct page *page)
+{
+	return tmem_sector_get_page(&swap.sectors, sector, page);
+}
+
+void tmem_swap_free_page(u64 sector)
+{
+	tmem_sector_free(&swap.sectors, sector);
+}
 
 /* ---- drain ---------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@
 
 #include "compat_block.h"
 #include "compat_cache.h"
+#include "compat_frontswap.h"
 #include "compat_mem.h"
 #include "compat_timer.h"
 #include "compat_virtio.h"
