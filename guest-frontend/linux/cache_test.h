@@ -16,6 +16,7 @@
 #define TMEM_BREAK_WRITER	BIT(3)	/* pages are put while their file changes */
 #define TMEM_BREAK_DELETE	BIT(4)	/* pages removed otherwise are not invalidated */
 #define TMEM_BREAK_DIRTY	BIT(5)	/* pages written to are not invalidated */
+#define TMEM_BREAK_NAME		BIT(6)	/* a function is looked for by a name that many have */
 
 #ifdef TMEM_TEST
 extern unsigned int tmem_cache_break;

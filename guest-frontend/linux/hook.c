@@ -11,6 +11,8 @@
  *           users), and that tracing cannot be switched off under it.
  *           There is no guard against recursion: what it would skip, a nested call, may
  *           be an invalidation.
+ *           A function that is not exported is found by its name, if that is no other's
+ *           as well: the kernel would name the first, which may be the wrong one.
  * Must not: know what it replaces.
  *
  * Removal: unregistering ends when nobody is in hook_enter any more, which counted each
@@ -22,6 +24,9 @@
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include "compat.h"
 #include "hook.h"
@@ -39,18 +44,82 @@ static void notrace hook_enter(unsigned long ip, unsigned long caller, struct ft
 	instruction_pointer_set(compat_ftrace_get_regs(fregs), (unsigned long)h->replacement);
 }
 
-/* A kprobe that could be placed names it. */
+/* ---- finding a function by its name --------------------------------------- */
+
+/* A symbol of the kernel's: text from start to before end. */
+struct symbol {
+	unsigned long start, end;
+	char name[];		/* KSYM_SYMBOL_LEN bytes */
+};
+
+/* The one that address is in.  False: there is none. */
+static bool symbol_at(struct symbol *s, unsigned long address)
+{
+	unsigned long offset, size;
+	char *numbers;
+
+	sprint_symbol(s->name, address);
+	numbers = strrchr(s->name, '+');
+	if (!numbers || sscanf(numbers, "+%lx/%lx", &offset, &size) != 2 || offset >= size)
+		return false;
+	*numbers = '\0';
+	s->start = address - offset;
+	s->end = s->start + size;
+	return true;
+}
+
+/* Whether a function from address on, up or down to the end of the kernel's text, has that name. */
+static bool name_is_met(struct symbol *s, const char *name, unsigned long address, bool up)
+{
+	while (symbol_at(s, address)) {
+		if (!strcmp(s->name, name))
+			return true;
+		if (up && !strcmp(s->name, "_etext"))
+			return false;
+		address = up ? s->end : s->start - 1;
+		cond_resched();
+	}
+	return false;
+}
+
+/*
+ * Whether no other function of the kernel is called like the one at address.  Nothing
+ * that modules may call answers that, so every symbol is looked at, which takes less than
+ * a second.
+ */
+static bool name_is_alone(const char *name, unsigned long address)
+{
+	struct symbol *s = kmalloc(sizeof(*s) + KSYM_SYMBOL_LEN, GFP_KERNEL);
+	bool alone = false;
+
+	if (s && symbol_at(s, address)) {
+		unsigned long below = s->start - 1;
+
+		alone = !name_is_met(s, name, s->end, true) && !name_is_met(s, name, below, false);
+	}
+	kfree(s);
+	return alone;
+}
+
+/* A kprobe that could be placed names the first of them. */
 unsigned long tmem_hook_find(const char *name)
 {
 	struct kprobe probe = { .symbol_name = name };
-	unsigned long address = 0;
+	unsigned long address;
 
-	if (!register_kprobe(&probe)) {
-		address = compat_function_start((unsigned long)probe.addr);
-		unregister_kprobe(&probe);
+	if (register_kprobe(&probe)) {
+		pr_err("tmem: this kernel has no function %s of its own\n", name);
+		return 0;
 	}
-	return address;
+	address = compat_function_start((unsigned long)probe.addr);
+	unregister_kprobe(&probe);
+	if (name_is_alone(name, address))
+		return address;
+	pr_err("tmem: this kernel has more than one function %s\n", name);
+	return 0;
 }
+
+/* ---- placing and removing -------------------------------------------------- */
 
 /* Have ftrace watch the original alone; or give back what that took. */
 static int hook_filter(struct tmem_hook *h, bool remove)

@@ -21,7 +21,10 @@ struct tmem_hook {
 	bool placed;
 };
 
-/* The address of a function that is not exported; 0: there is none.  Sleeps. */
+/*
+ * The address of a function that is not exported; 0: there is none, or more than one of
+ * that name, and the log says so.  Sleeps.
+ */
 unsigned long tmem_hook_find(const char *name);
 
 /* An error, of which the log says which function it was.  Sleeps. */

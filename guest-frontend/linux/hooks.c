@@ -431,11 +431,11 @@ static void read_folio_remove(void) { }
 
 static int read_pages_place(void)
 {
-	read_pages_hook.original = tmem_hook_find(read_pages_hook.name);
-	if (!read_pages_hook.original) {
-		pr_err("tmem: this kernel has no function read_pages of its own\n");
+	const char *name = tmem_cache_broken(TMEM_BREAK_NAME) ? "type_show" : read_pages_hook.name;
+
+	read_pages_hook.original = tmem_hook_find(name);
+	if (!read_pages_hook.original)
 		return -ENOENT;
-	}
 	static_call_update(original_read_pages, (compat_read_pages_t *)read_pages_hook.original);
 	return tmem_hook_place(&read_pages_hook);
 }
