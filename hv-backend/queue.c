@@ -218,7 +218,7 @@ static unsigned queue_barrier(struct queue *q, struct session_worker *w, unsigne
  * a page that does not compress takes ten times as long as one that does, and other
  * guests wait for the turn's end.
  */
-#define TURN_NS		100000u
+#define TURN_NS		10000u
 
 unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
 {
@@ -496,6 +496,17 @@ unsigned queue_set_running(struct queue_set *set)
 	return n;
 }
 
+/* Its worker's lane, or the first that is none's yet. */
+static struct queue_lane *lane_of(struct queue_set *set, struct worker *w)
+{
+	struct queue_lane *l = set->lane;
+
+	while (l->worker && l->worker != w)
+		l++;
+	l->worker = w;
+	return l;
+}
+
 void queue_set_init_device(struct queue_set *set, unsigned count, struct worker *const worker[],
 			   const struct queue_service *service, void *service_arg,
 			   void (*failed)(void *arg), void *arg)
@@ -513,6 +524,7 @@ void queue_set_init_device(struct queue_set *set, unsigned count, struct worker 
 		q->set = set;
 		q->index = i;
 		q->worker = worker[i];
+		q->lane = lane_of(set, worker[i]);
 		q->call = -1;
 		pthread_mutex_init(&q->lock, NULL);
 	}

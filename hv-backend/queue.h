@@ -32,6 +32,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fair.h"
 #include "memmap.h"
 #include "ring.h"
 #include "session.h"
@@ -43,6 +44,8 @@ struct handover;
 struct inflight;
 struct queue_set;
 struct worker;
+
+struct queue_lane;
 
 /* What answers the requests of a set: a guest's session, or its disk. */
 struct queue_service {
@@ -66,6 +69,7 @@ struct queue {
 	struct queue_set *set;		/* constant, as the next two */
 	unsigned index;
 	struct worker *worker;
+	struct queue_lane *lane;	/* likewise */
 
 	pthread_mutex_t lock;		/* protects down to until[] */
 	struct ring ring;
@@ -86,11 +90,25 @@ struct queue {
 	/* The worker's own. */
 	bool active;
 	bool polled;			/* no kicks come: to be looked at by time */
-	struct queue *next_active;
+	struct queue *next_active;	/* of its lane */
+	uint64_t worked;		/* when it last had work, or was kicked */
+};
+
+/*
+ * A guest's queues at one worker, which takes them in turn.  The worker's own, but
+ * for worker, which is constant.
+ *
+ *   fair.in == (active != NULL)
+ */
+struct queue_lane {
+	struct fair_guest fair;
+	struct worker *worker;		/* NULL: not used */
+	struct queue *active;		/* the next to be served; last->next_active is NULL */
 };
 
 struct queue_set {
 	struct queue queue[QUEUES_MAX];
+	struct queue_lane lane[QUEUES_MAX];
 	unsigned count;			/* constant */
 	struct memmap mem;		/* read with any lock, changed with all */
 	struct session session;		/* as session.h says */

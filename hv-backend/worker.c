@@ -4,7 +4,7 @@
  *
  *            .--------------------------------------------------.
  *            v                                                  |
- *   [busy: a slice of each active queue, again] -- no work --> [look on]
+ *   [busy: a turn, whose? (fair.h), again] ------- no work --> [look on]
  *            ^                                                  | budget over
  *            |                 kick                             v
  *            '---- [sleep in epoll] <-- still no work -- [kicks asked for]
@@ -13,14 +13,17 @@
  * (ring.h), and an eventfd written between that look and epoll_wait() is an
  * edge that epoll_wait() reports at once.
  *
- * While busy, kicks of other queues are looked for every LOOK_NS, so a queue
- * that keeps the worker busy delays the others by a slice and LOOK_NS.
+ * While busy, kicks of other queues are looked for every LOOK_NS, so a guest that
+ * keeps the worker busy delays others by a turn and LOOK_NS.  An active queue is
+ * looked at before each turn, and costs the others that look; so one that had no work
+ * for REST_NS is asked for kicks and is active no more.
  *
  * #syscalls: epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -34,6 +37,8 @@
 
 #define SLICE		32u		/* requests of one queue in a row */
 #define LOOK_NS		20000u		/* between looks at kicks while busy */
+#define REST_NS		1000000u
+#define CHARGE_MAX_NS	200000u		/* a turn that took longer lost the processor */
 #define LOST_NS		200000u		/* a turn of the spin that took longer lost the processor */
 #define POLLED_MS	1		/* between looks at queues without kicks */
 #define EVENTS		64
@@ -58,8 +63,9 @@ struct worker {
 	/* The thread's own. */
 	bool end;
 	struct alarm alarm;		/* on over short sleeps; off by the first it disturbs */
-	struct queue *active;
-	unsigned polled;		/* of active */
+	struct fair fair;		/* of the lanes with active queues */
+	unsigned polled;		/* of these queues */
+	uint64_t now;			/* when the clock was last read */
 	struct spin spin;
 	uint64_t work_end;		/* when work last ended */
 	bool slept, spun;		/* since then */
@@ -124,26 +130,55 @@ static int order_give(struct worker *w, int (*fn)(struct worker *w, struct queue
 	return result;
 }
 
+/* ---- active queues ------------------------------------------------------------ */
+
+static struct queue_lane *lane_of(struct fair_guest *g)
+{
+	return (struct queue_lane *)((char *)g - offsetof(struct queue_lane, fair));
+}
+
+#define for_each_active(w, q) \
+	for (struct fair_guest *g_ = (w)->fair.first; g_; g_ = g_->next) \
+		for (struct queue *q = lane_of(g_)->active; q; q = q->next_active)
+
+static void lane_append(struct queue_lane *l, struct queue *q)
+{
+	struct queue **at = &l->active;
+
+	while (*at)
+		at = &(*at)->next_active;
+	q->next_active = NULL;
+	*at = q;
+}
+
+static void lane_take(struct queue_lane *l, struct queue *q)
+{
+	struct queue **at = &l->active;
+
+	while (*at != q)
+		at = &(*at)->next_active;
+	*at = q->next_active;
+}
+
 static void active_add(struct worker *w, struct queue *q)
 {
+	q->worked = w->now;
 	if (q->active)
 		return;
 	q->active = true;
-	q->next_active = w->active;
-	w->active = q;
+	lane_append(q->lane, q);
+	fair_add(&w->fair, &q->lane->fair);
 	w->polled += q->polled;
 }
 
 static void active_remove(struct worker *w, struct queue *q)
 {
-	struct queue **p = &w->active;
-
 	if (!q->active)
 		return;
-	while (*p != q)
-		p = &(*p)->next_active;
-	*p = q->next_active;
 	q->active = false;
+	lane_take(q->lane, q);
+	if (!q->lane->active)
+		fair_remove(&w->fair, &q->lane->fair);
 	w->polled -= q->polled;
 }
 
@@ -216,6 +251,9 @@ static void worker_look(struct worker *w, int timeout)
 		}
 		atomic_fetch_add_explicit(&q->kicks, 1, memory_order_relaxed);
 		active_add(w, q);
+		/* After a sleep that is done for all at once. */
+		if (!timeout)
+			queue_kick_spare(q);
 	}
 	/* Disturbed by the alarm, in a sleep that is long enough to need none. */
 	if (n < 0 && timeout)
@@ -225,13 +263,48 @@ static void worker_look(struct worker *w, int timeout)
 		order_take(w);
 }
 
-static unsigned worker_round(struct worker *w)
+/* No work: it stays active for a while. */
+static void queue_rest(struct worker *w, struct queue *q)
 {
-	unsigned served = 0;
+	if (!q->polled && w->now - q->worked > REST_NS && !queue_kick_want(q))
+		active_remove(w, q);
+}
 
-	for (struct queue *q = w->active; q; q = q->next_active)
-		served += queue_serve(q, &w->session, SLICE);
-	return served;
+/* One turn of the first of its queues that has work. */
+static unsigned lane_serve(struct worker *w, struct queue_lane *l)
+{
+	struct queue *next;
+
+	for (struct queue *q = l->active; q; q = next) {
+		unsigned served = queue_serve(q, &w->session, SLICE);
+
+		next = q->next_active;
+		if (!served) {
+			queue_rest(w, q);
+			continue;
+		}
+		q->worked = w->now;
+		lane_take(l, q);
+		lane_append(l, q);
+		return served;
+	}
+	return 0;
+}
+
+/* One turn; *whose it was, if there was any work. */
+static unsigned worker_turn(struct worker *w, struct fair_guest **whose)
+{
+	struct fair_guest *next;
+
+	for (*whose = w->fair.first; *whose; *whose = next) {
+		unsigned served;
+
+		next = (*whose)->next;
+		served = lane_serve(w, lane_of(*whose));
+		if (served)
+			return served;
+	}
+	return 0;
 }
 
 /* Work was found at now, work_end is when the last ended. */
@@ -251,12 +324,17 @@ static void worker_busy(struct worker *w)
 	uint64_t turn = now_ns(), looked = turn, budget = 0;
 	bool spinning = false;
 
-	while (!w->end) {
-		unsigned served = worker_round(w);
-		uint64_t now = now_ns();
+	w->now = turn;
 
+	while (!w->end) {
+		struct fair_guest *whose;
+		unsigned served = worker_turn(w, &whose);
+		uint64_t now = now_ns(), took = now - turn;
+
+		w->now = now;
 		if (served) {
-			count_ns(&w->busy_ns, now - turn);
+			fair_charge(&w->fair, whose, took < CHARGE_MAX_NS ? took : CHARGE_MAX_NS);
+			count_ns(&w->busy_ns, took);
 			work_found(w, turn);
 			spinning = false;
 			w->work_end = now;
@@ -265,8 +343,8 @@ static void worker_busy(struct worker *w)
 			spinning = true;
 			w->spun |= budget > 0;
 		} else {
-			count_ns(&w->spin_ns, now - turn);
-			if (now - turn > LOST_NS) {
+			count_ns(&w->spin_ns, took);
+			if (took > LOST_NS) {
 				spin_preempted(&w->spin, now);
 				return;
 			}
@@ -288,32 +366,31 @@ static bool worker_settle(struct worker *w)
 {
 	bool work = false;
 
-	for (struct queue *q = w->active; q; q = q->next_active)
+	for_each_active(w, q)
 		work |= queue_kick_want(q);
 	return work;
 }
 
 static void worker_rouse(struct worker *w)
 {
-	alarm_set(&w->alarm, w->active != NULL || w->alarm.on);
-	for (struct queue *q = w->active; q; q = q->next_active)
+	alarm_set(&w->alarm, w->fair.first != NULL || w->alarm.on);
+	for_each_active(w, q)
 		queue_kick_spare(q);
 }
 
 /* Queues without kicks stay active: they are what the timeout is for. */
 static void worker_quiet(struct worker *w)
 {
-	struct queue **p = &w->active;
+	struct fair_guest *g, *next_guest;
+	struct queue *q, *next;
 
-	while (*p) {
-		struct queue *q = *p;
-
-		if (q->polled) {
-			p = &q->next_active;
-			continue;
+	for (g = w->fair.first; g; g = next_guest) {
+		next_guest = g->next;
+		for (q = lane_of(g)->active; q; q = next) {
+			next = q->next_active;
+			if (!q->polled)
+				active_remove(w, q);
 		}
-		*p = q->next_active;
-		q->active = false;
 	}
 }
 
