@@ -10,7 +10,8 @@
  *          confirmed there, which is where a get goes next anyway.  Position is
  *          a seeded hash of the 24 bits alone: growing and deleting touch no
  *          slot.  Tables grow by a quarter and are filled to seven eighths: some
- *          ten bytes a page.
+ *          ten bytes a page.  A large one takes over from the one before by and by,
+ *          or one put in a million would make everybody wait for milliseconds.
  *          A radix tree would be denser for dense objects, but costs a sparse
  *          one a node a page, and the heap is charged to nobody.
  * Must not: change a slot or a counter.
@@ -28,6 +29,8 @@
 #define HANDLE_MASK	((1ull << TAG_SHIFT) - 1)
 #define SMALL		7u	/* entries searched from the start and filled up */
 #define COARSE		64u	/* below, tables grow by half; above, by a quarter */
+#define WIDE		1024u	/* above, tables are filled a little at a time: */
+#define MOVE		32u	/* so many places of the one before, by each put and removal */
 
 /* ---- hashes ---------------------------------------------------------------- */
 
@@ -241,9 +244,78 @@ void tmem_object_drop_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_
 
 /* ---- pages ---------------------------------------------------------------- */
 
-static uint64_t *entries(struct tmem_object *o)
+/*
+ * A wide table is filled from the one before it some places at a time, so that no
+ * operation on a large object takes long.  Until that is empty, pages are in both.
+ */
+struct wide {
+	uint64_t *old;			/* NULL: none any more */
+	uint32_t old_capacity;
+	uint32_t moved;			/* places of old that were emptied, from the first on */
+	uint64_t slot[];
+};
+
+static bool is_wide(uint32_t capacity)
 {
-	return o->capacity <= 1 ? &o->one : o->slots;
+	return capacity > WIDE;
+}
+
+static struct wide *wide_of(uint64_t *slots)
+{
+	return (struct wide *)((char *)slots - offsetof(struct wide, slot));
+}
+
+static uint64_t *table_alloc(struct tmem *t, uint32_t capacity)
+{
+	size_t bytes = capacity * sizeof(uint64_t);
+	struct wide *w;
+
+	if (!is_wide(capacity))
+		return tmem_alloc(&t->heap, bytes);
+	w = tmem_alloc(&t->heap, sizeof(*w) + bytes);
+	return w ? w->slot : NULL;
+}
+
+static void table_free(struct tmem *t, uint64_t *slots, uint32_t capacity)
+{
+	if (capacity > 1)
+		tmem_free(&t->heap, is_wide(capacity) ? (void *)wide_of(slots) : slots);
+}
+
+/*
+ * The places of a table that are in use.  Where the first ones were emptied, those
+ * that are left are a circle of their own, and a page that belongs before them belongs
+ * to their first: what it had been pushed past is gone, all behind that is not.
+ */
+struct circle {
+	uint64_t *slots;
+	uint32_t base, capacity;
+};
+
+static struct circle circle_now(struct tmem_object *o)
+{
+	return (struct circle){ o->capacity <= 1 ? &o->one : o->slots, 0, o->capacity };
+}
+
+static struct circle circle_old(struct tmem_object *o)
+{
+	struct wide *w = is_wide(o->capacity) ? wide_of(o->slots) : NULL;
+
+	if (!w || !w->old)
+		return (struct circle){ NULL, 0, 0 };
+	return (struct circle){ w->old, w->moved, w->old_capacity };
+}
+
+static uint32_t circle_home(const struct tmem *t, const struct circle *c, uint32_t tag)
+{
+	uint32_t home = page_home(t, tag, c->capacity);
+
+	return home < c->base ? c->base : home;
+}
+
+static uint32_t circle_next(const struct circle *c, uint32_t at)
+{
+	return at + 1 < c->capacity ? at + 1 : c->base;
 }
 
 static uint32_t tag_of(uint64_t entry)
@@ -263,23 +335,37 @@ static bool confirm(struct tmem *t, uint32_t number, uint32_t index, tmem_handle
 	return seen == index || ((seen ^ index) & TAG_MASK) || !tmem_page_intact(t, h, number);
 }
 
-static bool probe(struct tmem *t, struct tmem_object *o, uint32_t number, uint32_t index,
-		  tmem_handle h, struct tmem_entry *e)
+static bool circle_find(struct tmem *t, const struct circle *c, uint32_t index, tmem_handle h,
+			struct tmem_entry *e)
 {
-	uint64_t *slots = entries(o);
-	uint32_t tag = index & TAG_MASK, left = o->capacity;
+	uint32_t tag = index & TAG_MASK, left = c->capacity - c->base;
 
-	e->object = o;
-	e->number = number;
-	for (e->at = page_home(t, tag, o->capacity); left && slots[e->at];
-	     e->at = next_at(e->at, o->capacity), left--) {
-		if (tag_of(slots[e->at]) != tag)
+	if (!left)
+		return false;
+	for (e->at = circle_home(t, c, tag); left && c->slots[e->at];
+	     e->at = circle_next(c, e->at), left--) {
+		if (tag_of(c->slots[e->at]) != tag)
 			continue;
-		e->handle = slots[e->at] & HANDLE_MASK;
-		if (h ? e->handle == h : confirm(t, number, index, e->handle))
+		e->handle = c->slots[e->at] & HANDLE_MASK;
+		if (h ? e->handle == h : confirm(t, e->number, index, e->handle))
 			return true;
 	}
 	return false;
+}
+
+static bool probe(struct tmem *t, struct tmem_object *o, uint32_t number, uint32_t index,
+		  tmem_handle h, struct tmem_entry *e)
+{
+	struct circle now = circle_now(o), old = circle_old(o);
+
+	e->object = o;
+	e->number = number;
+	if (circle_find(t, &now, index, h, e))
+		return true;
+	if (!circle_find(t, &old, index, h, e))
+		return false;
+	e->at += o->capacity;
+	return true;
 }
 
 bool tmem_page_find_locked(struct tmem *t, uint32_t number, uint32_t index, struct tmem_entry *e)
@@ -295,37 +381,66 @@ bool tmem_page_find_handle_locked(struct tmem *t, struct tmem_object *o, uint32_
 
 static void page_add(struct tmem *t, struct tmem_object *o, uint64_t entry)
 {
-	uint64_t *slots = entries(o);
-	uint32_t at = page_home(t, tag_of(entry), o->capacity);
+	struct circle c = circle_now(o);
+	uint32_t at = circle_home(t, &c, tag_of(entry));
 
-	while (slots[at])
-		at = next_at(at, o->capacity);
-	slots[at] = entry;
+	while (c.slots[at])
+		at = circle_next(&c, at);
+	c.slots[at] = entry;
+}
+
+/* Empty so many places more of the table before this one. */
+static void move_on(struct tmem *t, struct tmem_object *o, uint32_t places)
+{
+	struct wide *w = is_wide(o->capacity) ? wide_of(o->slots) : NULL;
+
+	if (!w || !w->old)
+		return;
+	for (; places && w->moved < w->old_capacity; places--) {
+		uint64_t *slot = &w->old[w->moved++];
+
+		if (*slot)
+			page_add(t, o, *slot);
+		*slot = 0;
+	}
+	if (w->moved < w->old_capacity)
+		return;
+	table_free(t, w->old, w->old_capacity);
+	w->old = NULL;
 }
 
 static int resize(struct tmem *t, struct tmem_object *o, uint32_t capacity)
 {
-	struct tmem_object old = { .slots = o->slots, .capacity = o->capacity };
-	uint64_t *from = entries(&old), *slots = NULL;
+	struct tmem_object old;
+	struct circle from;
+	uint64_t *slots = NULL;
 	uint32_t i;
 
 	if (capacity > 1) {
-		slots = tmem_alloc(&t->heap, capacity * sizeof(*slots));
+		slots = table_alloc(t, capacity);
 		if (!slots)
 			return -ENOMEM;
 	}
+	move_on(t, o, UINT32_MAX);
+	old = (struct tmem_object){ .slots = o->slots, .capacity = o->capacity };
 	o->slots = slots;
 	o->capacity = capacity;
-	for (i = 0; i < old.capacity; i++)
-		if (from[i])
-			page_add(t, o, from[i]);
-	if (old.capacity > 1)
-		tmem_free(&t->heap, old.slots);
+	if (is_wide(capacity)) {
+		wide_of(slots)->old = old.slots;
+		wide_of(slots)->old_capacity = old.capacity;
+		return 0;
+	}
+	from = circle_now(&old);
+	for (i = 0; i < from.capacity; i++)
+		if (from.slots[i])
+			page_add(t, o, from.slots[i]);
+	table_free(t, old.slots, old.capacity);
 	return 0;
 }
 
 int tmem_page_prepare_locked(struct tmem *t, struct tmem_object *o)
 {
+	move_on(t, o, MOVE);
 	if (!full(o->count, o->capacity))
 		return 0;
 	return resize(t, o, o->capacity ? grown(o->capacity) : 1);
@@ -337,42 +452,61 @@ void tmem_page_insert_locked(struct tmem *t, struct tmem_object *o, uint32_t ind
 	o->count++;
 }
 
+/* Where a position is that find or each gave. */
+static struct circle circle_at(struct tmem_object *o, uint32_t *at)
+{
+	if (*at < o->capacity)
+		return circle_now(o);
+	*at -= o->capacity;
+	return circle_old(o);
+}
+
 void tmem_page_replace_locked(struct tmem_entry *e, tmem_handle h)
 {
-	uint64_t *slot = &entries(e->object)[e->at];
+	uint32_t at = e->at;
+	uint64_t *slot = &circle_at(e->object, &at).slots[at];
 
 	*slot = (*slot & ~HANDLE_MASK) | h;
 	e->handle = h;
 }
 
+static void circle_remove(struct tmem *t, const struct circle *c, uint32_t hole)
+{
+	uint32_t at = hole, left = c->capacity - c->base - 1;
+
+	for (; left; left--) {
+		at = circle_next(c, at);
+		if (!c->slots[at])
+			break;
+		if (!moves_back(circle_home(t, c, tag_of(c->slots[at])), hole, at))
+			continue;
+		c->slots[hole] = c->slots[at];
+		hole = at;
+	}
+	c->slots[hole] = 0;
+}
+
 void tmem_page_remove_locked(struct tmem *t, struct tmem_entry *e)
 {
 	struct tmem_object *o = e->object;
-	uint64_t *slots = entries(o);
-	uint32_t hole = e->at, at = hole, left = o->capacity - 1;
+	uint32_t at = e->at;
+	struct circle c = circle_at(o, &at);
 
-	for (; left; left--) {
-		at = next_at(at, o->capacity);
-		if (!slots[at])
-			break;
-		if (!moves_back(page_home(t, tag_of(slots[at]), o->capacity), hole, at))
-			continue;
-		slots[hole] = slots[at];
-		hole = at;
-	}
-	slots[hole] = 0;
+	circle_remove(t, &c, at);
 	o->count--;
+	move_on(t, o, MOVE);
 	/* Shrinking may fail: then the table stays as it is. */
 	if (o->capacity > SMALL && o->count < o->capacity / 4)
-		resize(t, o, grown(o->count));
+		resize(t, o, grown(is_wide(o->capacity) ? grown(o->count) : o->count));
 }
 
-tmem_handle tmem_page_each(const struct tmem_object *o, uint32_t *at, uint32_t *tag)
+tmem_handle tmem_page_each(struct tmem_object *o, uint32_t *at, uint32_t *tag)
 {
-	const uint64_t *slots = o->capacity <= 1 ? &o->one : o->slots;
+	struct circle now = circle_now(o), old = circle_old(o);
 
-	while (*at < o->capacity) {
-		uint64_t entry = slots[(*at)++];
+	while (*at < now.capacity + old.capacity) {
+		uint32_t i = (*at)++;
+		uint64_t entry = i < now.capacity ? now.slots[i] : old.slots[i - now.capacity];
 
 		if (entry) {
 			*tag = tag_of(entry);
@@ -384,8 +518,10 @@ tmem_handle tmem_page_each(const struct tmem_object *o, uint32_t *at, uint32_t *
 
 void tmem_pages_free(struct tmem *t, struct tmem_object *o)
 {
-	if (o->capacity > 1)
-		tmem_free(&t->heap, o->slots);
+	struct circle old = circle_old(o);
+
+	table_free(t, old.slots, old.capacity);
+	table_free(t, o->slots, o->capacity);
 	o->slots = NULL;
 	o->capacity = o->count = 0;
 }

@@ -67,7 +67,7 @@ void tmem_page_replace_locked(struct tmem_entry *e, tmem_handle h);
 void tmem_page_remove_locked(struct tmem *t, struct tmem_entry *e);
 
 /* Each entry of an object: start with *at = 0; 0 at the end. */
-tmem_handle tmem_page_each(const struct tmem_object *o, uint32_t *at, uint32_t *tag);
+tmem_handle tmem_page_each(struct tmem_object *o, uint32_t *at, uint32_t *tag);
 
 /* Free the entries of an object that was detached. */
 void tmem_pages_free(struct tmem *t, struct tmem_object *o);

@@ -304,7 +304,8 @@ struct tmem_table {
 
 /*
  * An object: the pages of it by index.  slots is an open-addressed table of
- * entries (index.c); with capacity 1 the one entry stands in the object itself.
+ * entries (index.c), and may have one before it that is not emptied yet; with
+ * capacity 1 the one entry stands in the object itself.
  * Protected by its stripe's lock, except home, which may be read at any time.
  *
  *   count == entries != 0 <= capacity;  home == 0 <=> the object is dead

@@ -50,10 +50,13 @@ static void check_object_locked(struct tmem_pool *p, uint32_t number, struct tme
 	      o->count, o->capacity);
 	while ((h = tmem_page_each(o, &at, &tag))) {
 		struct tmem_page page;
+		struct tmem_entry e;
 		unsigned kind = tmem_frame(t, tmem_handle_frame(h))->kind;
 
 		n++;
 		tmem_page_read(t, h, &page);
+		check(r, tmem_page_find_handle_locked(t, o, number, page.index, h, &e),
+		      "object %u index %u: in the table, and not found", number, page.index);
 		check(r, kind == TMEM_FRAME_STORE + (unsigned)p->spec.kind,
 		      "object %u: page in a frame of kind %u", number, kind);
 		check(r, page.object == number && (page.index & 0xffffff) == tag,
