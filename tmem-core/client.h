@@ -31,6 +31,9 @@ bool tmem_client_permits_locked(struct tmem_client *c, const uint8_t uuid[16]);
 /* Destroy all its pools, the host's as well. */
 void tmem_client_pools_drop(struct tmem_client *c);
 
+/* The last of a pool that was taken out of its client, and is empty. */
+void tmem_pool_end(struct tmem_pool *p);
+
 /* The pool's counters, summed over its stripes. */
 void tmem_pool_count(struct tmem_pool *p, struct tmem_counters *sum);
 void tmem_counters_add(struct tmem_counters *sum, const struct tmem_counters *n);

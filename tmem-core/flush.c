@@ -6,13 +6,17 @@
  *          its record in the arena dies with that one store.  Its slots are then
  *          killed and freed without the stripe: nobody can find them, eviction
  *          included.  The object's number is free only when no slot bears it.
+ *          A pool is taken out of its client first (pool.c), and then emptied by
+ *          objects.  So what was asked for has happened before the first step, and
+ *          freeing takes as many as its caller likes.
  * Must not: hold a stripe for longer than one object takes to detach.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "op.h"
+#include "client.h"
 #include "fault.h"
+#include "op.h"
 #include "store.h"
 
 int tmem_flush_page(struct tmem_client *c, unsigned id, const struct tmem_key *key)
@@ -40,91 +44,169 @@ int tmem_flush_page(struct tmem_client *c, unsigned id, const struct tmem_key *k
 	return found;
 }
 
-/*
- * Kill and free the pages of an object detached in that generation of s; takes what
- * goes from the counters.  Meanwhile the pool may be destroyed and its structure be
- * another pool's, whose account this is not.
- */
-static void pages_drop(struct tmem *t, struct tmem_stripe *s, uint32_t number,
-		       uint32_t generation)
+/* ---- taken out first, freed in steps ------------------------------------------ */
+
+static void object_take_locked(struct tmem_drop *d, struct tmem_pool *p, struct tmem_stripe *s,
+			       uint32_t number, uint32_t hash)
 {
-	struct tmem_object *o = tmem_object(t, number);
-	struct tmem_counters gone = { 0 };
-	uint32_t at = 0, tag;
-	tmem_handle h;
-
-	while ((h = tmem_page_each(o, &at, &tag))) {
-		struct tmem_page page;
-
-		tmem_page_read(t, h, &page);
-		tmem_page_kill(t, h);
-		TMEM_FAULT("flush-object-page");
-		tmem_lock(&s->lock);
-		tmem_count_remove_locked(t, s->generation == generation ? &s->count : &gone,
-					 &page);
-		tmem_unlock(&s->lock);
-		tmem_store_free(t, h, 0);
-	}
-	tmem_pages_free(t, o);
-	tmem_record_free(t, TMEM_TABLE_OBJECT, number);
-}
-
-static uint64_t object_flush(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number,
-			     uint32_t hash)
-{
-	uint64_t pages = tmem_object(p->host, number)->count;
-
 	tmem_object_detach_locked(p, s, number, hash);
-	return pages;
+	d->stripe = s;
+	d->generation = s->generation;
+	d->object = number;
+	d->at = 0;
 }
 
-int tmem_flush_object(struct tmem_client *c, unsigned id, const uint64_t oid[3], uint64_t *pages)
+/*
+ * Kill and free the page; takes it from the counters.  Meanwhile the pool may be
+ * destroyed and its structure be another pool's, whose account this is not.
+ */
+static void page_drop(struct tmem_drop *d, tmem_handle h)
+{
+	struct tmem *t = d->host;
+	struct tmem_stripe *s = d->stripe;
+	struct tmem_counters gone = { 0 };
+	struct tmem_page page;
+
+	tmem_page_read(t, h, &page);
+	tmem_page_kill(t, h);
+	TMEM_FAULT("flush-object-page");
+	tmem_lock(&s->lock);
+	tmem_count_remove_locked(t, s->generation == d->generation ? &s->count : &gone, &page);
+	tmem_unlock(&s->lock);
+	tmem_store_free(t, h, 0);
+}
+
+/* Up to n pages of the object, which goes with the last. */
+static void object_step(struct tmem_drop *d, uint64_t *n)
+{
+	struct tmem_object *o = tmem_object(d->host, d->object);
+	tmem_handle h;
+	uint32_t tag;
+
+	for (; *n; --*n, d->pages++) {
+		h = tmem_page_each(o, &d->at, &tag);
+		if (!h) {
+			tmem_pages_free(d->host, o);
+			tmem_record_free(d->host, TMEM_TABLE_OBJECT, d->object);
+			d->object = 0;
+			return;
+		}
+		page_drop(d, h);
+	}
+}
+
+#define SCAN	64u	/* places of a table looked at for the time of a page */
+
+/*
+ * Take an object out of s, which nobody adds to, or look through the table for one on
+ * as far as n allows.  False: there is none any more.
+ */
+static bool stripe_step(struct tmem_drop *d, struct tmem_pool *p, struct tmem_stripe *s,
+			uint64_t *n)
+{
+	uint64_t slot = 0;
+	uint32_t end;
+
+	tmem_lock(&s->lock);
+	end = d->at + SCAN < s->capacity ? d->at + SCAN : s->capacity;
+	while (d->at < end && !(slot = s->slots[d->at]))
+		d->at++;
+	/* What follows in the table moves back to this place, never before it. */
+	if (slot) {
+		d->resume = d->at;
+		object_take_locked(d, p, s, (uint32_t)slot, (uint32_t)(slot >> 32));
+	}
+	end = s->capacity;
+	tmem_unlock(&s->lock);
+	--*n;
+	return d->object || d->at < end;
+}
+
+/* The same with all of p's stripes; between objects d->at is a place in the table. */
+static bool pool_step(struct tmem_drop *d, struct tmem_pool *p, uint64_t *n)
+{
+	while (*n && d->next < TMEM_STRIPES) {
+		if (d->object) {
+			object_step(d, n);
+			if (!d->object)
+				d->at = d->resume;
+		} else if (!stripe_step(d, p, &p->stripe[d->next], n)) {
+			d->next++;
+			d->at = 0;
+		}
+	}
+	return d->next < TMEM_STRIPES;
+}
+
+bool tmem_drop_step(struct tmem_drop *d, uint64_t n)
+{
+	while (n && d->pool) {
+		struct tmem_pool *p = d->pool;
+
+		if (pool_step(d, p, &n))
+			continue;
+		d->pool = p->next;
+		d->next = 0;
+		tmem_pool_end(p);
+	}
+	if (!d->pool && d->object)
+		object_step(d, &n);
+	return !d->pool && !d->object;
+}
+
+int tmem_flush_object_begin(struct tmem_client *c, unsigned id, const uint64_t oid[3],
+			    struct tmem_drop *d)
 {
 	struct tmem_where w;
 	struct tmem_pool *p;
-	int err = oid ? tmem_op_begin(c, id, &p) : -EINVAL;
-	uint32_t number, generation;
-	uint64_t n = 0;
+	int err = oid && d ? tmem_op_begin(c, id, &p) : -EINVAL;
+	uint32_t number;
 
 	if (err)
 		return err;
+	*d = (struct tmem_drop){ .host = c->host };
 	tmem_where(p, oid, 0, &w);
 	if (!tmem_op_lock(c, id, &w))
 		return -ENXIO;
 	number = tmem_object_find_locked(&w);
 	if (number)
-		n = object_flush(p, w.stripe, number, w.hash);
-	generation = w.stripe->generation;
+		object_take_locked(d, p, w.stripe, number, w.hash);
 	TMEM_COUNT(c, &w, object_flushes, 1);
 	TMEM_COUNT(c, &w, object_flushes_found, number != 0);
 	tmem_unlock(&w.stripe->lock);
-	if (number)
-		pages_drop(p->host, w.stripe, number, generation);
-	if (pages)
-		*pages = n;
 	return 0;
 }
 
-uint64_t tmem_op_flush_stripe(struct tmem_pool *p, struct tmem_stripe *s)
+int tmem_flush_object(struct tmem_client *c, unsigned id, const uint64_t oid[3], uint64_t *pages)
 {
-	uint64_t pages = 0;
+	struct tmem_drop d;
+	int err = tmem_flush_object_begin(c, id, oid, &d);
 
-	for (;;) {
-		uint32_t i = 0, number = 0, generation;
-		uint64_t slot;
+	if (err)
+		return err;
+	tmem_drop_all(&d, pages);
+	return 0;
+}
 
-		tmem_lock(&s->lock);
-		while (i < s->capacity && !s->slots[i])
-			i++;
-		if (i < s->capacity) {
-			slot = s->slots[i];
-			number = (uint32_t)slot;
-			pages += object_flush(p, s, number, (uint32_t)(slot >> 32));
-		}
-		generation = s->generation;
-		tmem_unlock(&s->lock);
-		if (!number)
-			return pages;
-		pages_drop(p->host, s, number, generation);
-	}
+void tmem_drop_all(struct tmem_drop *d, uint64_t *pages)
+{
+	while (!tmem_drop_step(d, UINT64_MAX))
+		;
+	if (pages)
+		*pages = d->pages;
+}
+
+uint64_t tmem_op_flush_pool(struct tmem_pool *p)
+{
+	struct tmem_drop d = { .host = p->host };
+	uint64_t n = UINT64_MAX, before;
+
+	/* A table that others make grow meanwhile may be passed over in part. */
+	do {
+		before = d.pages;
+		d.next = 0;
+		while (pool_step(&d, p, &n))
+			;
+	} while (d.pages != before);
+	return d.pages;
 }

@@ -108,16 +108,6 @@ void tmem_op_unlink_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tm
 		tmem_object_drop_locked(p, s, e->number);
 }
 
-uint64_t tmem_op_flush_pool(struct tmem_pool *p)
-{
-	uint64_t pages = 0;
-	unsigned i;
-
-	for (i = 0; i < TMEM_STRIPES; i++)
-		pages += tmem_op_flush_stripe(p, &p->stripe[i]);
-	return pages;
-}
-
 /* Unlink one page of the object that is in the client's frames. */
 static bool sweep_object_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number,
 				struct tmem_client *c)

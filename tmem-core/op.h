@@ -57,10 +57,10 @@ void tmem_op_unlink_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tm
  */
 void tmem_op_sweep_shared(struct tmem_client *c);
 
-/* Drop all objects of a stripe; returns pages dropped. */
-uint64_t tmem_op_flush_stripe(struct tmem_pool *p, struct tmem_stripe *s);
-
-/* Drop all objects of a pool nobody can find any more; returns pages dropped. */
+/* Drop what a live pool holds; returns pages dropped. */
 uint64_t tmem_op_flush_pool(struct tmem_pool *p);
+
+/* Free all that is left of d; *pages (may be NULL) receives how many it was of. */
+void tmem_drop_all(struct tmem_drop *d, uint64_t *pages);
 
 #endif

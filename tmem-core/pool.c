@@ -169,7 +169,7 @@ static int pool_make(struct tmem *t, const struct tmem_pool_spec *spec, struct t
 }
 
 /* Undo pool_make() for a pool that is empty. */
-static void pool_unmake(struct tmem_pool *p)
+void tmem_pool_end(struct tmem_pool *p)
 {
 	struct tmem *t = p->host;
 	_Atomic(struct tmem_pool *) *at = tmem_companion(t, TMEM_TABLE_POOL, p->number);
@@ -217,7 +217,7 @@ static int shared_get(struct tmem *t, const struct tmem_pool_spec *spec, struct 
 	}
 	tmem_unlock(&t->lock);
 	if (p)
-		pool_unmake(made);
+		tmem_pool_end(made);
 	*out = p ? p : made;
 	return 0;
 }
@@ -289,58 +289,79 @@ static void retire_locked(struct tmem_client *c, struct tmem_pool *p)
 	tmem_counters_add(&c->retired[p->spec.kind], &n);
 }
 
-static uint64_t pool_drop_locked(struct tmem_client *c, unsigned id)
+/*
+ * Nobody finds it any more, once what found it before has left the stripes, which
+ * counting passes over; so what is counted here is all it did.
+ */
+static void pool_take_locked(struct tmem_client *c, unsigned id, struct tmem_drop *d)
 {
 	struct tmem_pool *p = atomic_load_explicit(&c->pool[id], memory_order_relaxed);
-	uint64_t pages;
 
 	if (!p)
-		return 0;
+		return;
 	atomic_store_explicit(&client_record(c)->pool[id], 0, memory_order_release);
 	atomic_store_explicit(&c->pool[id], NULL, memory_order_release);
 	if (p->spec.shared && !shared_leave(p))
-		return 0;
+		return;
 	atomic_store_explicit(&record(p)->state, 0, memory_order_release);
-	pages = tmem_op_flush_pool(p);
 	retire_locked(c, p);
-	pool_unmake(p);
-	return pages;
+	p->next = d->pool;
+	d->pool = p;
+}
+
+int tmem_pool_destroy_begin(struct tmem_client *c, unsigned id, struct tmem_drop *d)
+{
+	if (!c || id >= TMEM_POOL_IDS || !d)
+		return -EINVAL;
+	*d = (struct tmem_drop){ .host = c->host };
+	tmem_lock(&c->lock);
+	pool_take_locked(c, id, d);
+	tmem_unlock(&c->lock);
+	return 0;
 }
 
 int tmem_pool_destroy(struct tmem_client *c, unsigned id, uint64_t *pages)
 {
-	uint64_t n;
+	struct tmem_drop d;
+	int err = tmem_pool_destroy_begin(c, id, &d);
 
-	if (!c || id >= TMEM_POOL_IDS)
-		return -EINVAL;
+	if (!err)
+		tmem_drop_all(&d, pages);
+	return err;
+}
+
+static void pools_take(struct tmem_client *c, unsigned ids, struct tmem_drop *d)
+{
+	unsigned id;
+
+	*d = (struct tmem_drop){ .host = c->host };
 	tmem_lock(&c->lock);
-	n = pool_drop_locked(c, id);
+	for (id = 0; id < ids; id++)
+		pool_take_locked(c, id, d);
 	tmem_unlock(&c->lock);
-	if (pages)
-		*pages = n;
-	return 0;
+}
+
+void tmem_client_flush_begin(struct tmem_client *c, struct tmem_drop *d)
+{
+	pools_take(c, TMEM_MAX_POOLS, d);
 }
 
 uint64_t tmem_client_flush(struct tmem_client *c)
 {
-	uint64_t pages = 0;
-	unsigned id;
+	struct tmem_drop d;
+	uint64_t pages;
 
-	tmem_lock(&c->lock);
-	for (id = 0; id < TMEM_MAX_POOLS; id++)
-		pages += pool_drop_locked(c, id);
-	tmem_unlock(&c->lock);
+	tmem_client_flush_begin(c, &d);
+	tmem_drop_all(&d, &pages);
 	return pages;
 }
 
 void tmem_client_pools_drop(struct tmem_client *c)
 {
-	unsigned id;
+	struct tmem_drop d;
 
-	tmem_lock(&c->lock);
-	for (id = 0; id < TMEM_POOL_IDS; id++)
-		pool_drop_locked(c, id);
-	tmem_unlock(&c->lock);
+	pools_take(c, TMEM_POOL_IDS, &d);
+	tmem_drop_all(&d, NULL);
 }
 
 uint64_t tmem_client_flush_ephemeral(struct tmem_client *c)

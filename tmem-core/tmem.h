@@ -175,6 +175,34 @@ int tmem_pool_create(struct tmem_client *c, unsigned id, const struct tmem_pool_
  */
 int tmem_pool_destroy(struct tmem_client *c, unsigned id, uint64_t *pages);
 
+/*
+ * What was taken out of a client and is not freed yet.  Freeing a page takes some
+ * 0.1 us, and there can be millions: whoever has others waiting does it in steps.
+ * To everybody else it is gone from the beginning, but for the frames that it is
+ * charged.  One that was begun must be finished, and before its client is destroyed;
+ * it belongs to one thread at a time.
+ */
+struct tmem_drop {
+	uint64_t pages;			/* freed so far */
+
+	/* The core's. */
+	struct tmem *host;
+	struct tmem_pool *pool;		/* being emptied, and its next after it; or NULL */
+	struct tmem_stripe *stripe;	/* the object's */
+	uint32_t object, generation;	/* being freed; 0: none */
+	uint32_t at, resume;		/* in its table; in the stripe's, after it */
+	unsigned next;			/* of the pool's stripes */
+};
+
+/* The three in two steps: errors, and what they do, are those of the functions named so. */
+int  tmem_flush_object_begin(struct tmem_client *c, unsigned pool, const uint64_t oid[3],
+			     struct tmem_drop *d);
+int  tmem_pool_destroy_begin(struct tmem_client *c, unsigned id, struct tmem_drop *d);
+void tmem_client_flush_begin(struct tmem_client *c, struct tmem_drop *d);
+
+/* Free about n pages more; true if d is finished. */
+bool tmem_drop_step(struct tmem_drop *d, uint64_t n);
+
 /* ---- pages ------------------------------------------------------------ */
 
 /*
