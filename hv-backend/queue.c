@@ -101,6 +101,21 @@ void queue_release(struct queue *q)
 
 enum step { STEP_SERVED, STEP_EMPTY, STEP_BARRIER };
 
+static bool turn_is_over(const struct session_worker *w, unsigned left)
+{
+	return !left || w->spent_ns >= w->turn_ns;
+}
+
+/* All a turn may still do of the request that is unfinished, but one step at least. */
+static void queue_go_on_locked(struct queue *q, struct session_worker *w)
+{
+	blame_set(q->ring.kept);
+	do
+		q->unfinished = !session_go_on(w, &q->ring, &q->rest, q->running);
+	while (q->unfinished && !turn_is_over(w, 1));
+	blame_set(NULL);
+}
+
 /* What was in flight when the ring was started comes first. */
 static int queue_fetch_locked(struct queue *q, struct ring_chain *c, const char **why)
 {
@@ -135,8 +150,12 @@ static enum step queue_step_locked(struct queue *q, struct session_worker *w, bo
 	const char *why;
 	int n;
 
-	if (!q->running)
+	if (!q->running || q->winding_down)
 		return STEP_EMPTY;
+	if (q->unfinished) {
+		queue_go_on_locked(q, w);
+		return STEP_SERVED;
+	}
 	n = queue_fetch_locked(q, &w->chain, &why);
 	if (n < 0)
 		queue_broken_locked(q, why);
@@ -150,6 +169,11 @@ static enum step queue_step_locked(struct queue *q, struct session_worker *w, bo
 	if (verdict == SESSION_BARRIER) {
 		ring_unfetch(&q->ring);
 		return STEP_BARRIER;
+	}
+	if (verdict == SESSION_UNFINISHED) {
+		q->unfinished = true;
+		q->rest = w->rest;
+		return STEP_SERVED;
 	}
 	if (q->inflight)
 		inflight_end(q->inflight, w->chain.head, q->ring.used_next);
@@ -176,12 +200,12 @@ static void barrier_mark_locked(struct queue *q)
 	q->barrier = true;
 }
 
-/* Serve o up to the mark; false if the budget ran out before. */
+/* Serve o up to the mark; false if the turn was over before. */
 static bool barrier_reach_locked(struct queue *o, uint16_t until, struct session_worker *w,
 				 unsigned *budget)
 {
 	while (o->running && ring_is_before(&o->ring, until)) {
-		if (!*budget)
+		if (turn_is_over(w, *budget))
 			return false;
 		if (queue_step_locked(o, w, true) == STEP_EMPTY)
 			break;
@@ -202,7 +226,7 @@ static unsigned queue_barrier(struct queue *q, struct session_worker *w, unsigne
 	for (unsigned i = 0; reached && i < set->count; i++)
 		reached = &set->queue[i] == q ||
 			  barrier_reach_locked(&set->queue[i], q->until[i], w, &left);
-	if (reached && left) {
+	if (reached && !turn_is_over(w, left)) {
 		q->barrier = false;
 		if (queue_step_locked(q, w, true) == STEP_SERVED)
 			left--;
@@ -212,13 +236,6 @@ static unsigned queue_barrier(struct queue *q, struct session_worker *w, unsigne
 	set_unlock(set);
 	return budget - left;
 }
-
-/*
- * A turn ends by its number of requests, or after so long and the request under way:
- * a page that does not compress takes ten times as long as one that does, and other
- * guests wait for the turn's end.
- */
-#define TURN_NS		10000u
 
 unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
 {
@@ -231,7 +248,7 @@ unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget)
 		budget = 0;
 	else if (q->running && q->barrier)
 		step = STEP_BARRIER;
-	while (step == STEP_SERVED && served < budget && w->spent_ns < TURN_NS) {
+	while (step == STEP_SERVED && !turn_is_over(w, budget - served)) {
 		step = queue_step_locked(q, w, false);
 		served += step == STEP_SERVED;
 	}
@@ -273,7 +290,9 @@ static enum queue_replayed replay_locked(struct queue *q, struct session_worker 
 		return REPLAY_NONE;
 	if (strikes < STRIKES_REFUSE) {
 		ring_judge(&q->ring, true, strikes);
-		queue_step_locked(q, w, true);
+		do
+			queue_step_locked(q, w, true);
+		while (q->unfinished);
 		return REPLAY_SERVED;
 	}
 	q->deaths = strikes;
@@ -302,7 +321,7 @@ bool queue_kick_want(struct queue *q)
 	bool work;
 
 	pthread_mutex_lock(&q->lock);
-	work = q->running && !q->held && ring_kick_want(&q->ring);
+	work = q->running && !q->held && (ring_kick_want(&q->ring) || q->unfinished);
 	pthread_mutex_unlock(&q->lock);
 	return work;
 }
@@ -383,6 +402,20 @@ int queue_resume(struct queue *q, const struct queue_place *place, uint64_t feat
 	return err;
 }
 
+void queue_wind_down(struct queue *q)
+{
+	bool unfinished;
+
+	do {
+		pthread_mutex_lock(&q->lock);
+		q->winding_down = true;
+		if (q->unfinished)
+			q->unfinished = !session_go_on(NULL, &q->ring, &q->rest, q->running);
+		unfinished = q->unfinished;
+		pthread_mutex_unlock(&q->lock);
+	} while (unfinished);
+}
+
 uint16_t queue_stop(struct queue *q)
 {
 	struct queue_set *set = q->set;
@@ -394,6 +427,7 @@ uint16_t queue_stop(struct queue *q)
 	queue_interrupt_locked(q);
 	q->running = false;
 	q->held = false;
+	q->winding_down = false;
 	next = q->ring.avail_next;
 	set_unlock(set);
 	return next;

@@ -21,6 +21,7 @@
  *
  *   running  implies  ring is set, its layout lies in mem
  *   inflight != NULL implies nothing is parked: what is fetched is completed next
+ *   unfinished implies  nothing is fetched until that is done
  *   fault    implies  the connection is to be ended by the control thread
  */
 #ifndef HV_QUEUE_H
@@ -71,7 +72,7 @@ struct queue {
 	struct worker *worker;
 	struct queue_lane *lane;	/* likewise */
 
-	pthread_mutex_t lock;		/* protects down to until[] */
+	pthread_mutex_t lock;		/* protects down to inflight */
 	struct ring ring;
 	struct queue_place place;
 	bool running;
@@ -79,6 +80,9 @@ struct queue {
 	int call;			/* interrupt descriptor, -1: none */
 	bool barrier;			/* the next request waits for until[] */
 	uint16_t until[QUEUES_MAX];
+	bool unfinished;		/* rest is left of the request fetched last */
+	bool winding_down;		/* no request is begun */
+	struct session_rest rest;
 	unsigned strikes;		/* of the first request after the start */
 	struct inflight *inflight;	/* where its requests in flight are noted; NULL: nowhere */
 
@@ -144,6 +148,12 @@ void queue_set_fini(struct queue_set *set);
  */
 int queue_start(struct queue *q, const struct queue_place *place, uint64_t features);
 
+/*
+ * Before its worker stops it: no request is begun any more, and what is left of one
+ * is done here and not on the worker's time.
+ */
+void queue_wind_down(struct queue *q);
+
 /* Note what is in flight there from the next start on; NULL: nowhere.  It is stopped. */
 void queue_inflight_set(struct queue *q, struct inflight *inflight);
 /*
@@ -182,11 +192,15 @@ unsigned queue_set_running(struct queue_set *set);
 
 /* ---- worker ------------------------------------------------------------- */
 
-/* Serve at most budget requests; returns how many. */
+/*
+ * A turn: at most budget requests, or as many as take w->turn_ns, and one that is
+ * begun or a step of it is not cut short.  Returns how many; 0: there was no work.
+ */
 unsigned queue_serve(struct queue *q, struct session_worker *w, unsigned budget);
 
 /*
- * Stop a ring: what is parked on it is completed, its last interrupt sent.
+ * Stop a ring: what is parked on it is completed, its last interrupt sent; nothing
+ * is unfinished (queue_wind_down()).
  * Returns the index of the next request it would have taken; also for a queue
  * that is not running.  The control thread asks for it by worker_stop().
  */

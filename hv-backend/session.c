@@ -9,6 +9,10 @@
  *   execute   one function an operation; checks nothing again
  *   reply     page, response, used element, in this order
  *
+ * What an operation took out of the core is freed between execute and reply, and may
+ * be much: then that is done in steps, with others' requests in between.  The
+ * operation has happened before the first: a pool or object is gone, a boot begun.
+ *
  * The response part is looked for first: the first descriptor that the host may
  * write.  If that is one response in size and in guest memory, every error after
  * it has an answer.
@@ -181,14 +185,14 @@ static void boot_forget(struct session *s)
 	s->kept->nonce = 0;
 }
 
-static int boot_begin(struct session *s, uint64_t nonce)
+static int boot_begin(struct session *s, uint64_t nonce, struct tmem_drop *d)
 {
 	uint64_t epoch = epoch_new();
 
 	if (!epoch)
 		return -EIO;
 	session_event_locked(s, 0);
-	tmem_client_flush(s->client);
+	tmem_client_flush_begin(s->client, d);
 	boot_forget(s);
 	TMEM_FAULT("hello-flushed");
 	s->kept->nonce = nonce;
@@ -205,7 +209,7 @@ static int exec_hello(struct call *c)
 	int err;
 
 	if (op->hello.nonce != s->kept->nonce || !s->kept->epoch) {
-		err = boot_begin(s, op->hello.nonce);
+		err = boot_begin(s, op->hello.nonce, &c->w->rest.drop);
 		if (err)
 			return err;
 	}
@@ -236,11 +240,7 @@ static int exec_pool_create(struct call *c)
 
 static int exec_pool_destroy(struct call *c)
 {
-	uint64_t pages = 0;
-	int err = tmem_pool_destroy(c->s->client, c->op.pool, &pages);
-
-	c->answer.count = htole64(pages);
-	return err;
+	return tmem_pool_destroy_begin(c->s->client, c->op.pool, &c->w->rest.drop);
 }
 
 static struct tmem_key key_of(const struct tmemp_op *op)
@@ -281,28 +281,27 @@ static int exec_flush_page(struct call *c)
 
 static int exec_flush_object(struct call *c)
 {
-	uint64_t pages = 0;
-	int err = tmem_flush_object(c->s->client, c->op.pool, c->op.key.oid, &pages);
-
-	c->answer.count = htole64(pages);
-	return err;
+	return tmem_flush_object_begin(c->s->client, c->op.pool, c->op.key.oid,
+				       &c->w->rest.drop);
 }
 
 static const struct {
 	bool alone;			/* needs all queue locks */
 	bool timed;
+	bool drops;			/* takes pages out, which are freed before the reply */
 	enum latency_op latency;	/* where it is timed */
 	int (*exec)(struct call *c);	/* NULL: parked, nothing to execute now */
 } operation[TMEMP_OP_END] = {
-	[TMEMP_OP_HELLO]	= { .alone = true, .exec = exec_hello },
+	[TMEMP_OP_HELLO]	= { .alone = true, .drops = true, .exec = exec_hello },
 	[TMEMP_OP_POOL_CREATE]	= { .alone = true, .exec = exec_pool_create },
-	[TMEMP_OP_POOL_DESTROY]	= { .alone = true, .exec = exec_pool_destroy },
+	[TMEMP_OP_POOL_DESTROY]	= { .alone = true, .drops = true,
+				    .exec = exec_pool_destroy },
 	[TMEMP_OP_PUT]		= { .exec = exec_put, .timed = true, .latency = LATENCY_PUT },
 	[TMEMP_OP_GET]		= { .exec = exec_get, .timed = true, .latency = LATENCY_GET },
 	[TMEMP_OP_FLUSH_PAGE]	= { .exec = exec_flush_page, .timed = true,
 				    .latency = LATENCY_FLUSH },
 	[TMEMP_OP_FLUSH_OBJECT]	= { .exec = exec_flush_object, .timed = true,
-				    .latency = LATENCY_FLUSH },
+				    .drops = true, .latency = LATENCY_FLUSH },
 	[TMEMP_OP_EVENT]	= { .alone = true, .exec = NULL },
 };
 
@@ -390,11 +389,82 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static void time_note(struct session_worker *w, unsigned op, uint64_t ns)
+{
+	if (operation[op].timed)
+		latency_note(&w->latency, operation[op].latency, ns);
+}
+
+/* ---- in steps ----------------------------------------------------------------- */
+
+#define STEP_PAGES	64u		/* some 10 us */
+
+static void rest_init(struct call *c)
+{
+	c->w->rest = (struct session_rest){
+		.op = c->op.op,
+		.head = c->chain->head,
+		.response = c->response->addr,
+	};
+}
+
+/* True if all that was taken out is freed, and the answer says how much it was. */
+static bool rest_step(struct session_rest *rest, struct tmemp_response *answer)
+{
+	if (!tmem_drop_step(&rest->drop, STEP_PAGES))
+		return false;
+	if (rest->op != TMEMP_OP_HELLO)
+		answer->count = htole64(rest->drop.pages);
+	return true;
+}
+
+bool session_go_on(struct session_worker *w, struct ring *r, struct session_rest *rest,
+		   bool answered)
+{
+	uint64_t begin = now_ns(), took;
+	bool done = rest_step(rest, &rest->answer);
+
+	if (done && answered)
+		ring_complete(r, rest->head, response_write(r, rest->response, &rest->answer));
+	took = now_ns() - begin;
+	rest->took_ns += took;
+	if (w)
+		w->spent_ns += took;
+	if (w && done)
+		time_note(w, rest->op, rest->took_ns);
+	return done;
+}
+
+static enum session_verdict session_execute(struct call *c, uint64_t begin)
+{
+	struct session_worker *w = c->w;
+	uint64_t took;
+	bool done = true;
+	int err;
+
+	if (operation[c->op.op].drops)
+		rest_init(c);
+	err = operation[c->op.op].exec(c);
+	if (operation[c->op.op].drops)
+		done = rest_step(&w->rest, &c->answer);
+	if (done)
+		reply(c, status_of(err));
+	took = now_ns() - begin;
+	w->spent_ns += took;
+	if (!done) {
+		w->rest.answer = c->answer;
+		w->rest.took_ns = took;
+		return SESSION_UNFINISHED;
+	}
+	time_note(w, c->op.op, took);
+	return SESSION_DONE;
+}
+
 enum session_verdict session_serve(struct session *s, struct session_worker *w, struct ring *r,
 				   const struct ring_chain *c, bool alone)
 {
 	struct call call = { .s = s, .w = w, .ring = r, .chain = c };
-	uint64_t begin = now_ns(), took;
+	uint64_t begin = now_ns();
 	struct tmemp_request wire;
 	enum tmemp_status st = request_fetch(&call, &wire);
 
@@ -403,19 +473,12 @@ enum session_verdict session_serve(struct session *s, struct session_worker *w, 
 	if (st == TMEMP_OK && operation[call.op.op].alone && !alone)
 		return SESSION_BARRIER;
 	atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
-	if (st == TMEMP_OK && !operation[call.op.op].exec) {
+	if (st == TMEMP_OK && operation[call.op.op].exec)
+		return session_execute(&call, begin);
+	if (st == TMEMP_OK)
 		park(&call);
-		return SESSION_DONE;
-	}
-	if (st != TMEMP_OK) {
+	else
 		reply(&call, st);
-		return SESSION_DONE;
-	}
-	reply(&call, status_of(operation[call.op.op].exec(&call)));
-	took = now_ns() - begin;
-	w->spent_ns += took;
-	if (operation[call.op.op].timed)
-		latency_note(&w->latency, operation[call.op.op].latency, took);
 	return SESSION_DONE;
 }
 

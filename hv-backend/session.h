@@ -33,12 +33,27 @@
 #include "tmem.h"
 #include "tmemp_decode.h"
 
+/*
+ * A request that has been executed but for what it took out of the core, which is
+ * freed in steps so that others need not wait for it; then it is answered.
+ */
+struct session_rest {
+	struct tmem_drop drop;
+	uint64_t took_ns;		/* so far */
+	uint64_t response;		/* guest address, checked again when used */
+	uint16_t head;
+	uint16_t op;
+	struct tmemp_response answer;
+};
+
 /* What a thread needs to execute requests; belongs to one thread. */
 struct session_worker {
 	struct tmem_ctx *ctx;
 	struct latency latency;		/* of what this thread has served */
-	uint64_t spent_ns;		/* on requests, since whoever counts it set it to 0 */
+	uint64_t turn_ns;		/* a queue's turn ends after so long (queue.h); constant */
+	uint64_t spent_ns;		/* on requests, in this turn */
 	struct ring_chain chain;	/* being served */
+	struct session_rest rest;	/* of it, after SESSION_UNFINISHED */
 	uint8_t page[TMEM_PAGE_SIZE] __attribute__((aligned(64)));
 };
 
@@ -59,6 +74,7 @@ struct session {
 enum session_verdict {
 	SESSION_DONE,		/* answered, or parked */
 	SESSION_BARRIER,	/* nothing done yet: take all locks and serve it then */
+	SESSION_UNFINISHED,	/* w->rest is left of it */
 };
 
 /* kept: zeroes, or what the process before us left. */
@@ -70,6 +86,14 @@ void session_init(struct session *s, struct tmem_client *client, struct keep_ses
  */
 enum session_verdict session_serve(struct session *s, struct session_worker *w, struct ring *r,
 				   const struct ring_chain *c, bool alone);
+
+/*
+ * A step of what is left of a request of r, whose queue's lock is held; true if
+ * nothing is any more.  w: whose time it is, NULL: nobody's.  answered: r runs, and
+ * is to have the answer.
+ */
+bool session_go_on(struct session_worker *w, struct ring *r, struct session_rest *rest,
+		   bool answered);
 
 /*
  * Tell the guest of TMEMP_EVENT_* bits now, or as soon as it parks an EVENT.  What

@@ -35,10 +35,17 @@
 #include "spin.h"
 #include "worker.h"
 
-#define SLICE		32u		/* requests of one queue in a row */
+#define SLICE		32u		/* requests in a turn */
 #define LOOK_NS		20000u		/* between looks at kicks while busy */
 #define REST_NS		1000000u
 #define CHARGE_MAX_NS	200000u		/* a turn that took longer lost the processor */
+
+/*
+ * Others wait for the end of a turn; a shorter one would spend as much on locks and on
+ * looking round as on requests, some of which take as long as this.
+ */
+#define TURN_NS		10000u
+
 #define LOST_NS		200000u		/* a turn of the spin that took longer lost the processor */
 #define POLLED_MS	1		/* between looks at queues without kicks */
 #define EVENTS		64
@@ -441,6 +448,7 @@ int worker_create(struct worker **out, struct tmem *core, unsigned poll_us)
 	if (!w)
 		return -ENOMEM;
 	memset(w, 0, sizeof(*w));
+	w->session.turn_ns = TURN_NS;
 	spin_init(&w->spin, poll_us * 1000ull);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->done, NULL);
@@ -520,6 +528,7 @@ void worker_release(struct worker *w, struct queue *q)
 
 uint16_t worker_stop(struct worker *w, struct queue *q)
 {
+	queue_wind_down(q);
 	return (uint16_t)order_give(w, on_stop, q);
 }
 

@@ -93,6 +93,7 @@ static struct host *host_get(void)
 	config.arena_fd = memfd_create("arena", MFD_CLOEXEC);
 	require(tmem_create(&h->core, &config) == 0);
 	require(tmem_ctx_create(h->core, &h->worker.ctx) == 0);
+	h->worker.turn_ns = UINT64_MAX;
 	disk_open(h);
 	h->fd = memfd_create("guest", MFD_CLOEXEC);
 	require(ftruncate(h->fd, BYTES) == 0);

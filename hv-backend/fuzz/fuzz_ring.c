@@ -71,6 +71,7 @@ static struct host *host_get(void)
 	require(tmem_create(&h->core, &config) == 0);
 	require(tmem_client_create(h->core, "guest", &h->client) == 0);
 	require(tmem_ctx_create(h->core, &h->worker.ctx) == 0);
+	h->worker.turn_ns = UINT64_MAX;
 	h->fd = memfd_create("guest", MFD_CLOEXEC);
 	require(ftruncate(h->fd, BYTES) == 0);
 	h->mem = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);

@@ -67,6 +67,7 @@ static void core_open(void)
 	assert_int_equal(tmem_client_create(f.core, "guest", &f.client), 0);
 	assert_int_equal(tmem_pool_create(f.client, BLOCKS_POOL, &spec), 0);
 	assert_int_equal(tmem_ctx_create(f.core, &f.worker.ctx), 0);
+	f.worker.turn_ns = UINT64_MAX;
 }
 
 static int setup(void **state)

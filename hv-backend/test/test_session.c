@@ -58,6 +58,7 @@ static int setup(void **state)
 	assert_int_equal(tmem_ctx_create(f.core, &f.worker.ctx), 0);
 	rig_open(&f.rig);
 	f.faults = 0;
+	f.worker.turn_ns = UINT64_MAX;
 	memset(&f.kept, 0, sizeof(f.kept));
 	queue_set_init(&f.set, QUEUES, none, f.client, &f.kept, NULL, on_fault, &f.faults);
 	assert_int_equal(queue_set_memory(&f.set, rig_map, &f.rig), 0);
@@ -536,6 +537,128 @@ static void test_barriers_on_all_queues(void **state)
 		assert_int_equal(taken(i, i), TMEMP_OK);
 }
 
+/* ---- in steps ------------------------------------------------------------------------ */
+
+#define MANY	3000u
+
+/* Pages of an object, put past the ring; and turns of one step from now on. */
+static void fill_many(uint32_t pool, uint64_t oid)
+{
+	static const uint8_t zero[TMEM_PAGE_SIZE];
+	struct tmem_key key = { .oid = { oid } };
+
+	for (key.index = 0; key.index < MANY; key.index++)
+		assert_int_equal(tmem_put(f.worker.ctx, f.client, pool, &key, zero, 0), 0);
+	f.worker.turn_ns = 1;
+}
+
+/* It is begun and not answered; others go on. */
+static void begin(const struct tmemp_request *r)
+{
+	uint32_t len;
+
+	submit(1, 1, r);
+	assert_int_equal(serve(1), 1);
+	assert_int_equal(rig_used(&f.ring[1], &len), -1);
+	assert_true(queue_kick_want(&f.set.queue[1]));
+	assert_int_equal(get(0, 1, 7, 0), TMEMP_MISS);
+}
+
+static void go_on_to_the_answer(void)
+{
+	unsigned turns = 1;
+
+	while (rig_used(&f.ring[1], &(uint32_t){ 0 }) < 0) {
+		assert_int_equal(serve(1), 1);
+		turns++;
+	}
+	assert_in_range(turns, MANY / 100, MANY);
+	assert_int_equal(le32toh(rig_response(&f.rig, 1)->status), TMEMP_OK);
+	assert_int_equal(serve(1), 0);
+}
+
+static void test_flush_of_many_pages_in_turns(void **state)
+{
+	struct tmemp_request flush;
+
+	(void)state;
+	open_session();
+	fill_many(0, 1);
+	flush = key_request(TMEMP_OP_FLUSH_OBJECT, 0, 1, 0);
+	begin(&flush);
+	go_on_to_the_answer();
+	assert_int_equal(le64toh(rig_response(&f.rig, 1)->count), MANY);
+}
+
+static void test_boot_with_many_pages_in_turns(void **state)
+{
+	struct tmemp_request r = {
+		.op = htole16(TMEMP_OP_HELLO),
+		.hello = {
+			.version_min = htole16(1),
+			.version_max = htole16(1),
+			.nonce = htole64(NONCE + 1),
+			.ops = htole64(TMEMP_OPS_V1),
+		},
+	};
+	uint32_t len;
+
+	(void)state;
+	open_session();
+	fill_many(0, 1);
+	submit(1, 1, &r);
+	assert_int_equal(serve(1), 1);
+	assert_int_equal(rig_used(&f.ring[1], &len), -1);
+	/* The old boot is over already. */
+	assert_int_equal(get(0, 1, 7, 0), TMEMP_STALE_EPOCH);
+	go_on_to_the_answer();
+	assert_int_not_equal(le64toh(rig_response(&f.rig, 1)->hello.epoch), f.epoch);
+}
+
+/* Its queue takes nothing else meanwhile; what comes behind is served after it. */
+static void test_order_behind_an_unfinished_request(void **state)
+{
+	struct tmemp_request destroy, create;
+	unsigned turns = 0;
+
+	(void)state;
+	open_session();
+	fill_many(0, 1);
+	destroy = request_of(TMEMP_OP_POOL_DESTROY);
+	create = request_of(TMEMP_OP_POOL_CREATE);
+	create.create.flags = htole32(TMEMP_POOL_PERSISTENT);
+	submit(1, 1, &destroy);
+	submit(1, 2, &create);
+	serve(1);
+	assert_int_equal(get(0, 1, 7, 0), TMEMP_NO_POOL);
+	while (le32toh(rig_response(&f.rig, 1)->status) != TMEMP_OK) {
+		assert_int_equal(get(0, 1, 7, 0), TMEMP_NO_POOL);
+		serve(1);
+		assert_true(++turns < MANY);
+	}
+	serve(1);
+	assert_int_equal(le64toh(rig_response(&f.rig, 1)->count), MANY);
+	assert_int_equal(get(0, 1, 7, 0), TMEMP_MISS);
+}
+
+static void test_stopped_with_an_unfinished_request(void **state)
+{
+	struct tmemp_request flush;
+	uint32_t len;
+
+	(void)state;
+	open_session();
+	fill_many(0, 1);
+	flush = key_request(TMEMP_OP_FLUSH_OBJECT, 0, 1, 0);
+	begin(&flush);
+	submit(1, 2, &flush);
+	queue_wind_down(&f.set.queue[1]);
+	assert_int_equal(rig_used(&f.ring[1], &len), 0);
+	assert_int_equal(le64toh(rig_response(&f.rig, 1)->count), MANY);
+	assert_int_equal(serve(1), 0);
+	assert_int_equal(queue_stop(&f.set.queue[1]), 1);
+}
+
 /* ---- EVENT -------------------------------------------------------------------------- */
 
 static void event_park(unsigned queue, unsigned slot)
@@ -704,6 +827,10 @@ int main(void)
 		session_test(test_barrier_comes_after_what_was_there),
 		session_test(test_barrier_in_slices),
 		session_test(test_barriers_on_all_queues),
+		session_test(test_flush_of_many_pages_in_turns),
+		session_test(test_boot_with_many_pages_in_turns),
+		session_test(test_order_behind_an_unfinished_request),
+		session_test(test_stopped_with_an_unfinished_request),
 		session_test(test_event_is_displaced_by_the_next),
 		session_test(test_event_ends_with_its_ring),
 		session_test(test_event_on_a_broken_ring_is_let_go),
