@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # lib.sh's variables
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # cache.sh - what the page-cache tests share.

@@ -5,9 +5,9 @@
  * Owns:     what the guest believes of pages in the host, and whether any are kept.
  * How:      a page is put when the kernel drops it, posted from where interrupts are
  *           off, never waited for; where there is no room for it, in the ring or in
- *           cache_stage.c, it is not put.  Its tag is the sum of two generations, its
- *           file's and its own (both hashed, generation.c).  Both only grow, so two sums
- *           are equal exactly if neither ended in between.
+ *           cache_stage.c, it is not put; cache_pace.c makes that rare.  Its tag is the sum
+ *           of two generations, its file's and its own (both hashed, generation.c).  Both
+ *           only grow, so two sums are equal exactly if neither ended in between.
  *           A page is got when the kernel is about to read it: a batch is queued, waited
  *           for with one deadline, and each answer believed if its tag is the present one.
  *
@@ -43,6 +43,7 @@
 
 #include "cache.h"
 #include "cache_fs.h"
+#include "cache_pace.h"
 #include "cache_stage.h"
 #include "cache_switch.h"
 #include "cache_test.h"
@@ -55,7 +56,10 @@
 #define RANGE_BY_PAGE	64u	/* longer ranges end the whole file's generation */
 #define PAGES_PER_FILE	16u	/* words for pages to each word for files */
 #define FILTER_SPAN	4u	/* drops remembered, in sizes of the guest's memory */
-#define STAGE_SHARE	64u	/* part of the guest's memory for bursts of puts */
+#define STAGE_SHARE	64u	/* part of the guest's memory for bursts of puts, but */
+#define STAGE_LEAST	2048u	/* pages, unless that is more than */
+#define STAGE_SMALL	16u	/* this part of it; and at most */
+#define STAGE_MOST	8192u	/* pages */
 
 static bool cache;
 module_param(cache, bool, 0444);
@@ -67,7 +71,7 @@ MODULE_PARM_DESC(cache_filter, "which pages: 0 all, 1 those used more than once 
 
 static unsigned int cache_wait_us = 20000;
 module_param(cache_wait_us, uint, 0644);
-MODULE_PARM_DESC(cache_wait_us, "longest time a read waits for the host before it goes to the disk");
+MODULE_PARM_DESC(cache_wait_us, "longest time that a read waits for the host before it goes to the disk, and kswapd before it drops more");
 
 static DEFINE_MUTEX(cache_lock);
 
@@ -225,7 +229,7 @@ static bool put_send(const struct tmem_cache_file *file, u64 index, struct page 
 
 void tmem_cache_put_lost(u64 hash)
 {
-	tmem_count(TMEM_CACHE_PUTS_DROPPED);
+	tmem_count(TMEM_CACHE_PUTS_LOST);
 	generation_end(&source.pages, hash);
 }
 
@@ -244,9 +248,14 @@ void tmem_cache_put(const struct tmem_cache_file *file, u64 index, struct page *
 
 /* ---- get ------------------------------------------------------------------ */
 
+static u64 wait_ns(void)
+{
+	return (u64)READ_ONCE(cache_wait_us) * NSEC_PER_USEC;
+}
+
 u64 tmem_cache_deadline_ns(void)
 {
-	return ktime_get_ns() + (u64)READ_ONCE(cache_wait_us) * NSEC_PER_USEC;
+	return ktime_get_ns() + wait_ns();
 }
 
 /* Ask for what may be there.  Returns how many were asked for. */
@@ -294,7 +303,7 @@ static void get_finish(struct tmem_cache_want *w, u64 hash, u64 deadline_ns)
 void tmem_cache_get(const struct tmem_cache_file *file, struct tmem_cache_want *wants,
 		    unsigned int count)
 {
-	u64 hash = file_hash(file), deadline_ns;
+	u64 hash = file_hash(file), wait = wait_ns(), deadline_ns = ktime_get_ns() + wait;
 	struct tmem_key key;
 	unsigned int i;
 
@@ -304,8 +313,7 @@ void tmem_cache_get(const struct tmem_cache_file *file, struct tmem_cache_want *
 	}
 	if (!READ_ONCE(source.getting) || !tmem_cache_fs_key(file, &key))
 		return;
-	deadline_ns = tmem_cache_deadline_ns();
-	tmem_stage_pace(deadline_ns);
+	tmem_pace(deadline_ns - wait / 2);
 	if (!get_submit(key, hash, wants, count))
 		return;
 	for (i = 0; i < count; i++) {
@@ -318,6 +326,7 @@ void tmem_cache_get(const struct tmem_cache_file *file, struct tmem_cache_want *
 
 static void source_free_locked(void)
 {
+	tmem_pace_exit();
 	tmem_stage_exit();
 	tmem_filter_exit(&source.filter);
 	tmem_generations_exit(&source.files);
@@ -325,8 +334,20 @@ static void source_free_locked(void)
 }
 
 /*
- * Once on, a guest pays of its memory 0.2 % for generations, 0.2 % for the filter, 1.6 %
- * but at most 8 MiB for bursts; never on, nothing.
+ * Reclaim drops pages until its high watermark is reached: at one go some hundred in the
+ * smallest guest, some thousand in a large one.
+ */
+static unsigned int stage_pages(unsigned long pages)
+{
+	unsigned long least = min_t(unsigned long, STAGE_LEAST, pages / STAGE_SMALL);
+
+	return clamp_t(unsigned long, pages / STAGE_SHARE, least, STAGE_MOST);
+}
+
+/*
+ * Once on, a guest pays of its memory 0.2 % for generations, 0.2 % for the filter, and
+ * for bursts of puts 1.6 %, at most 32 MiB and at least 8, but never over 6 %.  Never on,
+ * nothing.
  */
 static int source_alloc_locked(void)
 {
@@ -338,7 +359,9 @@ static int source_alloc_locked(void)
 	if (!err)
 		err = tmem_filter_init(&source.filter, FILTER_SPAN * pages);
 	if (!err)
-		err = tmem_stage_init(clamp(pages / STAGE_SHARE, 256ul, 2048ul));
+		err = tmem_stage_init(stage_pages(pages));
+	if (!err)
+		err = tmem_pace_init();
 	return err;
 }
 

@@ -5,9 +5,9 @@
  * Owns:     a fixed number of pages, copied from the page cache, and their keys.
  * How:      reclaim drops pages by the hundred in less time than the host takes to look at
  *           its ring, and it cannot wait.  What finds no slot is copied here, and a worker,
- *           which can wait, puts it.  Where this is full too the page is not kept.
- *           Readers are paced: where it is filling up they wait for a while before they
- *           read on.  A host that lets them wait in vain a few times paces nobody for some time.
+ *           which can wait, puts it: for as long as there is a host, and however late that
+ *           is.  Where this is full too the page is not kept; cache_pace.c sees to
+ *           it that this is seldom so.
  *           A page may be put behind a newer one of its key here.  Then the host has the
  *           older tag, which nobody believes: that costs a hit.
  * Must not: hold up whoever adds; take slots that others need.
@@ -32,12 +32,10 @@
 #include "compat.h"
 #include "stats.h"
 
-#define POLL_US		200u	/* for a slot; then the worker sleeps */
-#define TRIES		20u	/* of that, before the page is lost */
-#define TRY_US		100u
-#define PACED_PART	4u	/* fuller than one in so many, readers wait */
-#define VAIN_MOST	3u	/* waits in a row that may be in vain */
-#define UNPACED		HZ	/* after that */
+#define POLL_US		200u	/* for a slot; then the worker sleeps, */
+#define SLEEP_US	100u	/* so long first, */
+#define SLEEP_MOST_US	10000u	/* so long at last */
+#define ROOM_PART	4u	/* not more than one in so many in use: there is room */
 
 struct staged {
 	struct list_head entry;
@@ -54,9 +52,9 @@ static struct {
 	struct staged *all;
 	unsigned int pages;
 	atomic_t used;			/* pages - free */
-	unsigned int vain;		/* waits in vain since the last that was not */
-	unsigned long unpaced;		/* in jiffies: nobody is paced before */
-	wait_queue_head_t room;		/* waits for it to be nearly empty */
+	bool emptied;			/* what waits is lost */
+	struct workqueue_struct *queue;
+	wait_queue_head_t room;		/* waits for tmem_stage_has_room */
 } stage = {
 	.lock = __SPIN_LOCK_UNLOCKED(stage.lock),
 	.free = LIST_HEAD_INIT(stage.free),
@@ -87,9 +85,18 @@ static void stage_give(struct list_head *to, struct staged *s)
 	spin_unlock_irqrestore(&stage.lock, flags);
 }
 
-static bool stage_has_room(void)
+bool tmem_stage_has_room(void)
 {
-	return atomic_read(&stage.used) <= stage.pages / PACED_PART;
+	return atomic_read(&stage.used) <= stage.pages / ROOM_PART;
+}
+
+bool tmem_stage_wait(u64 deadline_ns)
+{
+	u64 now = ktime_get_ns();
+
+	return now < deadline_ns &&
+	       wait_event_timeout(stage.room, tmem_stage_has_room(),
+				  nsecs_to_jiffies(deadline_ns - now) + 1);
 }
 
 /* Back to the free ones. */
@@ -97,21 +104,8 @@ static void stage_free(struct staged *s)
 {
 	stage_give(&stage.free, s);
 	atomic_dec(&stage.used);
-	if (stage_has_room())
+	if (tmem_stage_has_room())
 		wake_up(&stage.room);
-}
-
-void tmem_stage_pace(u64 deadline_ns)
-{
-	u64 now = ktime_get_ns();
-
-	if (stage_has_room() || now >= deadline_ns || tmem_queues_overdue() ||
-	    time_before(jiffies, READ_ONCE(stage.unpaced)))
-		return;
-	if (wait_event_timeout(stage.room, stage_has_room(), nsecs_to_jiffies(deadline_ns - now) + 1))
-		stage.vain = 0;
-	else if (++stage.vain > VAIN_MOST)
-		WRITE_ONCE(stage.unpaced, jiffies + UNPACED);
 }
 
 bool tmem_stage_add(const struct tmem_key *key, u64 hash, struct page *page)
@@ -128,25 +122,30 @@ bool tmem_stage_add(const struct tmem_key *key, u64 hash, struct page *page)
 	s->key = *key;
 	s->hash = hash;
 	stage_give(&stage.waiting, s);
-	queue_work(system_unbound_wq, &worker);
+	queue_work(stage.queue, &worker);
+	tmem_count(TMEM_CACHE_PUTS_STAGED);
 	return true;
 }
 
-/* A host that is at work has a slot soon: polling spares both sides an interrupt. */
+/*
+ * A host that is at work has a slot soon: polling spares both sides an interrupt.  NULL:
+ * there is no host.
+ */
 static struct tmem_slot *stage_slot(const struct tmem_key *key)
 {
 	u64 polled = ktime_get_ns() + POLL_US * NSEC_PER_USEC;
+	unsigned int us = SLEEP_US;
 	struct tmem_slot *slot;
-	unsigned int tries = 0;
 
 	while (!(slot = tmem_request_begin(key, TMEM_SPARE))) {
+		if (!tmem_host_ready() || READ_ONCE(stage.emptied))
+			break;
 		if (ktime_get_ns() < polled) {
 			cpu_relax();
 			cond_resched();
-		} else if (tries++ < TRIES) {
-			usleep_range(TRY_US, 2 * TRY_US);
 		} else {
-			break;
+			usleep_range(us, 2 * us);
+			us = min(2 * us, SLEEP_MOST_US);
 		}
 	}
 	return slot;
@@ -181,9 +180,11 @@ void tmem_stage_empty(void)
 {
 	struct staged *s;
 
+	WRITE_ONCE(stage.emptied, true);
 	cancel_work_sync(&worker);
 	while ((s = stage_take(&stage.waiting)))
 		stage_free(s);
+	WRITE_ONCE(stage.emptied, false);
 }
 
 void tmem_stage_exit(void)
@@ -196,24 +197,33 @@ void tmem_stage_exit(void)
 	stage.pages = 0;
 	stage.all = NULL;
 	INIT_LIST_HEAD(&stage.free);
+	if (stage.queue)
+		destroy_workqueue(stage.queue);
+	stage.queue = NULL;
 }
 
-int tmem_stage_init(unsigned int pages)
+/* As many as there is memory for, up to pages. */
+static unsigned int stage_fill(unsigned int pages)
 {
 	unsigned int i;
 
-	stage.all = kvcalloc(pages, sizeof(*stage.all), GFP_KERNEL);
-	if (!stage.all)
-		return -ENOMEM;
 	for (i = 0; i < pages; i++) {
 		stage.all[i].page = (void *)__get_free_page(GFP_KERNEL);
 		if (!stage.all[i].page)
 			break;
 		list_add(&stage.all[i].entry, &stage.free);
 	}
-	stage.pages = i;
-	if (i == pages)
-		return 0;
-	tmem_stage_exit();
-	return -ENOMEM;
+	return i;
+}
+
+/* Reclaim waits for the worker: it goes first, and needs no memory to do so. */
+int tmem_stage_init(unsigned int pages)
+{
+	stage.queue = alloc_workqueue("tmem-stage", WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 1);
+	if (!stage.queue)
+		return -ENOMEM;
+	stage.all = kvcalloc(pages, sizeof(*stage.all), GFP_KERNEL);
+	if (stage.all)
+		stage.pages = stage_fill(pages);
+	return stage.pages == pages ? 0 : -ENOMEM;
 }

@@ -9,6 +9,7 @@
 
 struct page;
 
+/* -ENOMEM; then what there is must be freed all the same. */
 int  tmem_stage_init(unsigned int pages);
 void tmem_stage_exit(void);
 
@@ -19,11 +20,9 @@ void tmem_stage_exit(void);
 bool tmem_stage_add(const struct tmem_key *key, u64 hash, struct page *page);
 void tmem_cache_put_lost(u64 hash);
 
-/*
- * Whoever reads, and so makes the kernel drop pages, waits here until the host keeps up,
- * but not past ktime_get_ns() being deadline_ns, within a jiffy.
- */
-void tmem_stage_pace(u64 deadline_ns);
+/* Whether it is nearly empty; wait until it is, or ktime_get_ns() is deadline_ns. */
+bool tmem_stage_has_room(void);
+bool tmem_stage_wait(u64 deadline_ns);
 
 /* Drop what was added; nobody adds.  Sleeps. */
 void tmem_stage_empty(void);

@@ -28,6 +28,9 @@
 	X(CACHE_PUTS_FILTERED, cache_puts_filtered) /* not put: seen once */ \
 	X(CACHE_PUTS_UNSAFE, cache_puts_unsafe) /* not put: could be stale */ \
 	X(CACHE_PUTS_DROPPED, cache_puts_dropped) /* not put: no room, no host */ \
+	X(CACHE_PUTS_STAGED, cache_puts_staged) /* found no slot, and waited for one */ \
+	X(CACHE_PUTS_LOST, cache_puts_lost) /* of those, in vain */ \
+	X(CACHE_PACED, cache_paced)	/* waits of readers and kswapd */ \
 	X(CACHE_GETS, cache_gets)	/* asked of the host */		\
 	X(CACHE_HITS, cache_hits)	/* of those, read from there */	\
 	X(CACHE_GETS_DROPPED, cache_gets_dropped) /* not asked: no room, no host */ \

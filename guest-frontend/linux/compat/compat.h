@@ -20,6 +20,7 @@
 #include "compat_cache.h"
 #include "compat_frontswap.h"
 #include "compat_mem.h"
+#include "compat_shrinker.h"
 #include "compat_timer.h"
 #include "compat_virtio.h"
 
