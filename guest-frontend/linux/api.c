@@ -85,8 +85,10 @@ static void api_put_page(int pool, struct cleancache_filekey key, pgoff_t index,
 	struct inode *inode = page->mapping->host;
 	bool may = tmem_index_in_file(inode, index) && tmem_folio_may_put(folio, inode);
 
-	if (pool_is_shared(pool))
-		tmem_shared_put(&file, index, may ? page : NULL);
+	if (pool_is_shared(pool) && may)
+		tmem_shared_put(&file, index, page);
+	else if (pool_is_shared(pool))
+		tmem_shared_flush_page(&file, index);
 	else if (may)
 		tmem_cache_put(&file, index, page, folio_test_workingset(folio));
 	else
@@ -98,7 +100,7 @@ static void api_invalidate_page(int pool, struct cleancache_filekey key, pgoff_t
 	struct tmem_cache_file file = file_of(pool, &key);
 
 	if (pool_is_shared(pool))
-		tmem_shared_put(&file, index, NULL);
+		tmem_shared_flush_page(&file, index);
 	else
 		tmem_cache_invalidate(&file, index, index);
 }

@@ -7,11 +7,14 @@
 
 #include "cache.h"
 
-/* Fill a page.  Sleeps, bounded. */
+/* Fill a page that is in its mapping, locked.  Sleeps, bounded. */
 bool tmem_shared_get(const struct tmem_cache_file *file, u64 index, struct page *page);
 
-/* Put a page, or where it is NULL have none there.  Any context. */
+/* Put a page that is still in its mapping.  Any context. */
 void tmem_shared_put(const struct tmem_cache_file *file, u64 index, struct page *page);
+
+/* What was put of a page is of no use any more.  Any context. */
+void tmem_shared_flush_page(const struct tmem_cache_file *file, u64 index);
 
 /*
  * Have none of a file.  When this returns the host has done it and all that was asked of

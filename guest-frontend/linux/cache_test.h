@@ -17,6 +17,7 @@
 #define TMEM_BREAK_DELETE	BIT(4)	/* pages removed otherwise are not invalidated */
 #define TMEM_BREAK_DIRTY	BIT(5)	/* pages written to are not invalidated */
 #define TMEM_BREAK_NAME		BIT(6)	/* a function is looked for by a name that many have */
+#define TMEM_BREAK_VERSION	BIT(7)	/* pages in a shared pool have no version */
 
 #ifdef TMEM_TEST
 extern unsigned int tmem_cache_break;

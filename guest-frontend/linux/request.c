@@ -63,6 +63,7 @@ static struct {
 	bool ready;			/* the swap pool exists */
 	struct host_pool {
 		bool open;		/* the cache's: every host is to have it */
+		bool granted;		/* the last one asked has */
 		bool shared;
 		u8 uuid[16];
 	} pools[TMEM_POOL_COUNT];
@@ -370,12 +371,13 @@ static int pool_call(enum tmemp_opcode op, enum tmem_pool pool, u32 flags, const
 
 static int cache_pool_create(enum tmem_pool pool)
 {
-	const struct host_pool *p = &host.pools[pool];
+	struct host_pool *p = &host.pools[pool];
 	int err = pool_call(TMEMP_OP_POOL_CREATE, pool, p->shared ? TMEMP_POOL_SHARED : 0,
 			    p->shared ? p->uuid : NULL);
 
 	if (err)
 		pr_warn("tmem: the host has no pool %u for the page cache: error %d\n", pool, err);
+	WRITE_ONCE(p->granted, !err);
 	return err;
 }
 
@@ -410,9 +412,15 @@ void tmem_pool_close(enum tmem_pool pool)
 {
 	mutex_lock(&session_lock);
 	host.pools[pool].open = false;
+	WRITE_ONCE(host.pools[pool].granted, false);
 	if (host.ready && pool_call(TMEMP_OP_POOL_DESTROY, pool, 0, NULL))
 		pr_warn("tmem: the host did not confirm that it dropped pool %u\n", pool);
 	mutex_unlock(&session_lock);
+}
+
+bool tmem_pool_granted(enum tmem_pool pool)
+{
+	return READ_ONCE(host.pools[pool].granted);
 }
 
 /* HELLO, then the pools: the transport's queues are running. */

@@ -78,6 +78,9 @@ int  tmem_pool_open(enum tmem_pool pool, const u8 uuid[16]);
 /* Have it no longer.  Sleeps, bounded. */
 void tmem_pool_close(enum tmem_pool pool);
 
+/* Whether the host gave this guest that one. */
+bool tmem_pool_granted(enum tmem_pool pool);
+
 /*
  * Which host this is: another number after each attach and where a host came back
  * without what it had.  0: there was none.
