@@ -13,6 +13,8 @@
 #           Debian root file system instead, and with guest_systemd=1 under its
 #           systemd; the initramfs is at /initramfs then.  With guest_disk=1 it has
 #           the disk that tmemd serves its name (docs/disk.md), found by its serial.
+#           In QEMU, with guest_peer=NAME, it has a network with that guest alone; and
+#           two guests may have one disk, $work/NAME.disk being a link.
 # Must not: end a process it did not start; wait for anything without a bound.
 #
 #   KERNEL=VERSION  Debian's kernel of that version, or one that build-kernel makes, in
@@ -42,6 +44,7 @@ guest_systemd=
 tmemd_keeper=	# 1: tmemd runs under tmem-keeper, whose process $tmemd_pid is then
 guest_bare=	# 1: without a device of this test's tmemd
 guest_disk=	# the guest has its disk in host memory too
+guest_peer=	# QEMU: the guest at the other end of its network
 work=
 tests=0
 tmemd_pid=

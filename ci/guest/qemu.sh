@@ -67,6 +67,11 @@ qemu_prelude() {
 	EOF
 }
 
+# Of two guests with each other for peers.
+qemu_mac() {
+	if [[ $1 < $guest_peer ]]; then echo 52:54:00:00:00:01; else echo 52:54:00:00:00:02; fi
+}
+
 # qemu_command NAME VERSION MEGABYTES WORK: the command, into the array vm.  Files are
 # those that lib.sh names.
 qemu_command() {
@@ -86,7 +91,7 @@ qemu_command() {
 		-append "$append" -serial stdio
 		-chardev "pipe,id=monitor,path=$work/$name.monitor,logfile=$work/$name.monitor.log"
 		-mon "chardev=monitor,mode=control"
-		-drive "file=$work/$name.disk,format=raw,if=none,id=swap,cache=unsafe"
+		-drive "file=$work/$name.disk,file.locking=off,format=raw,if=none,id=swap,cache=unsafe"
 		-device virtio-blk-pci,drive=swap,serial=swap
 		-virtfs "local,path=$work/share,mount_tag=host,security_model=none")
 	[ -n "$guest_bare" ] || vm+=(-chardev "socket,id=tmem,path=$work/run/$name.sock"
@@ -94,6 +99,8 @@ qemu_command() {
 	# A snapshot: what the guest writes goes to a file of its own, and away with it.  The
 	# image itself is never written, so nobody need lock it.
 	[ -z "$guest_root" ] || vm+=(-drive "file=$root_image,file.locking=off,format=raw,if=virtio,cache=unsafe,snapshot=on")
+	[ -z "$guest_peer" ] || vm+=(-device "virtio-net-pci,netdev=lan,romfile=,mac=$(qemu_mac "$name")"
+		-netdev "dgram,id=lan,local.type=unix,local.path=$work/$name.lan,remote.type=unix,remote.path=$work/$guest_peer.lan")
 	# Behind the drives, whose names tests know.
 	[ -z "$guest_disk" ] || vm+=(
 		-object "memory-backend-memfd,id=memory,size=$((memory + $(qemu_overhead "$version")))M,share=on"
