@@ -321,7 +321,9 @@ bool queue_kick_want(struct queue *q)
 	bool work;
 
 	pthread_mutex_lock(&q->lock);
-	work = q->running && !q->held && (ring_kick_want(&q->ring) || q->unfinished);
+	/* Work is what queue_serve() would do: a worker comes back for it without a look. */
+	work = q->running && !q->held && !q->winding_down &&
+	       (ring_kick_want(&q->ring) || q->unfinished);
 	pthread_mutex_unlock(&q->lock);
 	return work;
 }

@@ -402,7 +402,7 @@ static void time_note(struct session_worker *w, unsigned op, uint64_t ns)
 static void rest_init(struct call *c)
 {
 	c->w->rest = (struct session_rest){
-		.op = c->op.op,
+		.op = (uint16_t)c->op.op,
 		.head = c->chain->head,
 		.response = c->response->addr,
 	};

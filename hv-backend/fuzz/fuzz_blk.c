@@ -26,14 +26,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "blk.h"
 #include "inflight.h"
+#include "pieces.h"
 
 #define NUM	16u
-#define BYTES	65536u
 #define HEADER	16384u
 #define STATUS	16640u
 #define DATA	32768u
@@ -44,96 +43,63 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct host {
 	struct tmem *core;
 	struct session_worker worker;
-	int fd;
-	uint8_t *mem;
+	struct fuzz_memory memory;
 	struct blocks blocks;
 	struct blk blk;
 	struct inflight_region inflight;
 	struct queue_set set;
 	uint16_t next;		/* descriptor of the next good request */
-	const uint8_t *in, *end;
+	struct fuzz_input in;
 };
-
-static void require(int holds)
-{
-	if (!holds)
-		abort();
-}
-
-static void ignore(void *arg)
-{
-	(void)arg;
-}
 
 static void disk_open(struct host *h)
 {
 	char path[] = "/tmp/tmem-fuzz-XXXXXX";
 	struct tmem_client *client;
+	int fd;
 
-	require(tmem_client_create(h->core, "guest", &client) == 0);
+	fuzz_require(tmem_client_create(h->core, "guest", &client) == 0);
 	blocks_init(&h->blocks, client, BLOCKS);
-	h->blocks.spilled = ignore;
-	require((h->fd = mkstemp(path)) >= 0);
-	close(h->fd);
-	require(spill_open(&h->blocks.spill, path, "guest", BLOCKS) == 0);
+	h->blocks.spilled = fuzz_ignore;
+	fuzz_require((fd = mkstemp(path)) >= 0);
+	close(fd);
+	fuzz_require(spill_open(&h->blocks.spill, path, "guest", BLOCKS) == 0);
 	unlink(path);
 	blk_init(&h->blk, &h->blocks, "guest", 1, 512);
 }
 
 static struct host *host_get(void)
 {
-	struct tmem_config config = { .arena_max = 4u << 20 };
 	static struct host *h;
 
 	if (h)
 		return h;
-	h = aligned_alloc(64, (sizeof(*h) + 63) & ~(size_t)63);
-	require(h != NULL);
-	memset(h, 0, sizeof(*h));
-	config.arena_fd = memfd_create("arena", MFD_CLOEXEC);
-	require(tmem_create(&h->core, &config) == 0);
-	require(tmem_ctx_create(h->core, &h->worker.ctx) == 0);
+	h = fuzz_host_alloc(sizeof(*h));
+	h->core = fuzz_core(4u << 20);
+	fuzz_require(tmem_ctx_create(h->core, &h->worker.ctx) == 0);
 	h->worker.turn_ns = UINT64_MAX;
 	disk_open(h);
-	h->fd = memfd_create("guest", MFD_CLOEXEC);
-	require(ftruncate(h->fd, BYTES) == 0);
-	h->mem = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);
-	require(h->mem != MAP_FAILED);
+	fuzz_memory_open(&h->memory);
 	return h;
-}
-
-static int map_anew(struct memmap *m, void *arg)
-{
-	const struct host *h = arg;
-	const struct memmap_spec s = { .guest = 0, .user = 1u << 20, .size = BYTES };
-
-	memmap_clear(m);
-	return memmap_add(m, &s, h->fd);
-}
-
-static unsigned byte(struct host *h)
-{
-	return h->in < h->end ? *h->in++ : 0;
 }
 
 static void start(struct host *h, unsigned features)
 {
 	const struct queue_place p = {
-		.num = NUM, .desc = 1u << 20, .avail = (1u << 20) + 1024u, .used = (1u << 20) + 2048u,
+		.num = NUM, .desc = FUZZ_USER, .avail = FUZZ_USER + 1024u, .used = FUZZ_USER + 2048u,
 	};
 	uint64_t bits = (uint64_t)(features & 1) << TMEMP_F_EVENT_IDX |
 			(uint64_t)(features >> 1 & 1) << TMEMP_F_INDIRECT;
 
-	require(queue_start(&h->set.queue[0], &p, bits) == 0);
+	fuzz_require(queue_start(&h->set.queue[0], &p, bits) == 0);
 }
 
 static void step_write(struct host *h)
 {
-	unsigned off = byte(h), n;
+	unsigned off = fuzz_word(&h->in), n = fuzz_byte(&h->in);
 
-	off |= byte(h) << 8;
-	for (n = byte(h); n && off < BYTES; n--)
-		h->mem[off++] = (uint8_t)byte(h);
+	for (; n && off < FUZZ_BYTES; n--)
+		h->memory.mem[off++] = (uint8_t)fuzz_byte(&h->in);
 }
 
 static void desc(struct host *h, unsigned i, uint64_t addr, uint32_t len, uint16_t flags)
@@ -143,12 +109,12 @@ static void desc(struct host *h, unsigned i, uint64_t addr, uint32_t len, uint16
 		.next = htole16((uint16_t)((i + 1) % NUM)),
 	};
 
-	memcpy(h->mem + i % NUM * sizeof(d), &d, sizeof(d));
+	memcpy(h->memory.mem + i % NUM * sizeof(d), &d, sizeof(d));
 }
 
 static void available(struct host *h, unsigned head)
 {
-	uint8_t *avail = h->mem + 1024u;
+	uint8_t *avail = h->memory.mem + 1024u;
 	uint16_t idx, entry = htole16((uint16_t)head);
 
 	memcpy(&idx, avail + 2, 2);
@@ -159,13 +125,13 @@ static void available(struct host *h, unsigned head)
 
 static void step_request(struct host *h)
 {
-	struct virtio_blk_outhdr header = { .type = htole32(byte(h)) };
+	struct virtio_blk_outhdr header = { .type = htole32(fuzz_byte(&h->in)) };
 	unsigned head = h->next, n = head, len, cut, flags;
 
-	header.sector = htole64(byte(h));
-	len = byte(h) * 256u;
-	cut = (byte(h) + 1u) * 64u;
-	memcpy(h->mem + HEADER, &header, sizeof(header));
+	header.sector = htole64(fuzz_byte(&h->in));
+	len = fuzz_byte(&h->in) * 256u;
+	cut = (fuzz_byte(&h->in) + 1u) * 64u;
+	memcpy(h->memory.mem + HEADER, &header, sizeof(header));
 	flags = header.type == htole32(VIRTIO_BLK_T_IN) ||
 		header.type == htole32(VIRTIO_BLK_T_GET_ID) ? TMEMP_DESC_WRITE : 0;
 	if (header.type == htole32(VIRTIO_BLK_T_DISCARD) ||
@@ -173,7 +139,7 @@ static void step_request(struct host *h)
 		len = len / 16 % 320;
 	desc(h, n++, HEADER, sizeof(header), TMEMP_DESC_NEXT);
 	for (unsigned at = 0; at < len && n - head < NUM - 2; at += cut)
-		desc(h, n++, DATA + at % (BYTES - DATA), len - at < cut ? len - at : cut,
+		desc(h, n++, DATA + at % (FUZZ_BYTES - DATA), len - at < cut ? len - at : cut,
 		     (uint16_t)(flags | TMEMP_DESC_NEXT));
 	desc(h, n++, STATUS, 1, TMEMP_DESC_WRITE);
 	h->next = (uint16_t)(n % NUM);
@@ -183,20 +149,20 @@ static void step_request(struct host *h)
 /* What it noted as begun stays noted, as by a host that was killed. */
 static void step_restart(struct host *h)
 {
-	if (byte(h) & 4)
+	if (fuzz_byte(&h->in) & 4)
 		inflight_begin(&h->inflight.queue[0], (uint16_t)(h->next % NUM));
 	queue_stop(&h->set.queue[0]);
-	start(h, byte(h));
+	start(h, fuzz_byte(&h->in));
 }
 
 static void step(struct host *h)
 {
-	switch (byte(h) % 8) {
+	switch (fuzz_byte(&h->in) % 8) {
 	case 0:
 		step_write(h);
 		break;
 	case 1:
-		queue_serve(&h->set.queue[0], &h->worker, byte(h) + 1);
+		queue_serve(&h->set.queue[0], &h->worker, fuzz_byte(&h->in) + 1);
 		break;
 	case 2:
 		step_request(h);
@@ -205,16 +171,16 @@ static void step(struct host *h)
 		step_restart(h);
 		break;
 	case 4:
-		require(queue_set_memory(&h->set, map_anew, h) == 0);
+		fuzz_require(queue_set_memory(&h->set, fuzz_memory_map, &h->memory) == 0);
 		break;
 	case 5:
-		tmem_client_freeze(h->blocks.client, byte(h) & 1);
+		tmem_client_freeze(h->blocks.client, fuzz_byte(&h->in) & 1);
 		break;
 	case 6:
-		blocks_move(&h->blocks, h->worker.ctx, byte(h) % BLOCKS);
+		blocks_move(&h->blocks, h->worker.ctx, fuzz_byte(&h->in) % BLOCKS);
 		break;
 	default:
-		available(h, byte(h));
+		available(h, fuzz_byte(&h->in));
 	}
 }
 
@@ -233,24 +199,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct worker *const none[1] = { NULL };
 	struct host *h = host_get();
 
-	memset(h->mem, 0, BYTES);
-	h->in = data;
-	h->end = data + size;
+	memset(h->memory.mem, 0, FUZZ_BYTES);
+	h->in = (struct fuzz_input){ data, data + size };
 	h->next = 0;
 	tmem_client_freeze(h->blocks.client, false);
-	require(blocks_forget(&h->blocks) == 0);
-	require(inflight_create(&h->inflight, &place, 1) == 0);
-	queue_set_init_device(&h->set, 1, none, &blk_service, &h->blk, ignore, NULL);
-	require(queue_set_memory(&h->set, map_anew, h) == 0);
+	fuzz_require(blocks_forget(&h->blocks) == 0);
+	fuzz_require(inflight_create(&h->inflight, &place, 1) == 0);
+	queue_set_init_device(&h->set, 1, none, &blk_service, &h->blk, fuzz_ignore, NULL);
+	fuzz_require(queue_set_memory(&h->set, fuzz_memory_map, &h->memory) == 0);
 	queue_inflight_set(&h->set.queue[0], &h->inflight.queue[0]);
-	start(h, byte(h));
-	while (h->in < h->end)
+	start(h, fuzz_byte(&h->in));
+	while (h->in.at < h->in.end)
 		step(h);
 	queue_stop(&h->set.queue[0]);
 	queue_inflight_set(&h->set.queue[0], NULL);
 	inflight_drop(&h->inflight);
-	require(bits(&h->blocks.spill) == h->blocks.spill.held);
-	require(tmem_is_valid(h->core, NULL, 0));
+	fuzz_require(bits(&h->blocks.spill) == h->blocks.spill.held);
+	fuzz_require(tmem_is_valid(h->core, NULL, 0));
 	queue_set_fini(&h->set);
 	return 0;
 }

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "ivshmem.h"
+#include "pieces.h"
 #include "sigbus.h"
 #include "tmemp_ring.h"
 #include "worker.h"
@@ -54,19 +55,8 @@ struct host {
 	uint8_t *mem;
 	int vmm;			/* the VMM's end of the socket */
 	unsigned holds;
-	const uint8_t *in, *end;
+	struct fuzz_input in;
 };
-
-static void require(int holds)
-{
-	if (!holds)
-		abort();
-}
-
-static void on_fault(void *arg)
-{
-	(void)arg;
-}
 
 static void on_stop(void *arg, uint32_t events)
 {
@@ -81,72 +71,50 @@ static void on_stop(void *arg, uint32_t events)
 static struct host *host_get(void)
 {
 	static struct host *h;
-	struct tmem_config config = { .arena_max = 8u << 20 };
 	struct tmem *core;
 
 	if (h)
 		return h;
 	h = calloc(1, sizeof(*h));
-	require(h != NULL);
-	config.arena_fd = memfd_create("arena", MFD_CLOEXEC);
-	require(sigbus_init() == 0);
-	require(tmem_create(&core, &config) == 0);
-	require(tmem_client_create(core, "guest", &h->client) == 0);
-	require(worker_create(&h->worker, core, 10) == 0);
-	require(loop_create(&h->loop) == 0);
+	fuzz_require(h != NULL);
+	fuzz_require(sigbus_init() == 0);
+	core = fuzz_core(8u << 20);
+	fuzz_require(tmem_client_create(core, "guest", &h->client) == 0);
+	fuzz_require(worker_create(&h->worker, core, 10) == 0);
+	fuzz_require(loop_create(&h->loop) == 0);
 	h->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	require(loop_add(h->loop, h->stop, EPOLLIN, on_stop, h, &h->stopping) == 0);
+	fuzz_require(loop_add(h->loop, h->stop, EPOLLIN, on_stop, h, &h->stopping) == 0);
 	return h;
-}
-
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDERR_FILENO);
-
-	close(fd);
-	return fd;
-}
-
-static unsigned byte(struct host *h)
-{
-	return h->in < h->end ? *h->in++ : 0;
-}
-
-static unsigned word(struct host *h)
-{
-	unsigned low = byte(h);
-
-	return low | byte(h) << 8;
 }
 
 static void control_look(struct host *h)
 {
 	eventfd_write(h->stop, 1);
-	require(loop_run(h->loop) == 0);
+	fuzz_require(loop_run(h->loop) == 0);
 }
 
 static void step_write(struct host *h)
 {
-	uint64_t off = 2u * word(h);
-	unsigned n = byte(h);
+	uint64_t off = 2u * fuzz_word(&h->in);
+	unsigned n = fuzz_byte(&h->in);
 
 	for (; n && off < h->region->used; n--)
-		h->mem[off++] = (uint8_t)byte(h);
+		h->mem[off++] = (uint8_t)fuzz_byte(&h->in);
 }
 
 static void step_wish(struct host *h)
 {
 	struct tmemp_ivshmem_guest *g = (void *)(h->mem + TMEMP_IVSHMEM_GUEST_AT);
 
-	g->attach = htole32(byte(h));
-	g->features = htole64((uint64_t)byte(h) << TMEMP_F_INDIRECT);
+	g->attach = htole32(fuzz_byte(&h->in));
+	g->features = htole64((uint64_t)fuzz_byte(&h->in) << TMEMP_F_INDIRECT);
 	eventfd_write(h->region->to_host[0], 1);
 	control_look(h);
 }
 
 static void step_epoch(struct host *h)
 {
-	uint64_t off = 2u * word(h);
+	uint64_t off = 2u * fuzz_word(&h->in);
 
 	if (off + sizeof(uint64_t) <= h->region->used)
 		memcpy(h->mem + off, &h->set.session.kept->epoch, sizeof(uint64_t));
@@ -155,7 +123,7 @@ static void step_epoch(struct host *h)
 static void step_available(struct host *h)
 {
 	const struct tmemp_ivshmem_header *l = &h->region->layout;
-	unsigned q = byte(h) % QUEUES, head = byte(h);
+	unsigned q = fuzz_byte(&h->in) % QUEUES, head = fuzz_byte(&h->in);
 	uint64_t at = le64toh(l->rings) + q * le32toh(l->ring_stride) + le32toh(l->avail);
 	struct tmemp_avail *avail = (void *)(h->mem + at);
 	uint16_t idx = le16toh(avail->idx);
@@ -168,7 +136,7 @@ static void step_available(struct host *h)
 /* Returns 0 once the connection is over. */
 static int step_vmm(struct host *h)
 {
-	unsigned n = byte(h);
+	unsigned n = fuzz_byte(&h->in);
 	const char *why = NULL;
 	char bytes[255] = { 0 };
 
@@ -176,18 +144,18 @@ static int step_vmm(struct host *h)
 		return 0;
 	if (!ivshmem_input(h->v, &why))
 		return 1;
-	require(why && *why);
+	fuzz_require(why && *why);
 	return 0;
 }
 
 static int step(struct host *h)
 {
-	switch (byte(h) % 8) {
+	switch (fuzz_byte(&h->in) % 8) {
 	case 0:
 		step_write(h);
 		break;
 	case 1:
-		eventfd_write(h->region->to_host[byte(h) % (QUEUES + 1)], 1);
+		eventfd_write(h->region->to_host[fuzz_byte(&h->in) % (QUEUES + 1)], 1);
 		break;
 	case 2:
 		step_wish(h);
@@ -217,14 +185,14 @@ static void converse(struct host *h)
 	int pair[2];
 
 	h->holds = 0;
-	require(ivshmem_region_create(&h->region, QUEUES, 1) == 0);
+	fuzz_require(ivshmem_region_create(&h->region, QUEUES, 1) == 0);
 	h->mem = mmap(NULL, h->region->used, PROT_READ | PROT_WRITE, MAP_SHARED, h->region->memory,
 		      0);
-	require(h->mem != MAP_FAILED);
-	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	fuzz_require(h->mem != MAP_FAILED);
+	fuzz_require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
 	h->vmm = pair[0];
-	require(ivshmem_create(&h->v, h->loop, &h->set, pair[1], h->region) == 0);
-	while (h->in < h->end && step(h))
+	fuzz_require(ivshmem_create(&h->v, h->loop, &h->set, pair[1], h->region) == 0);
+	while (h->in.at < h->in.end && step(h))
 		;
 	munmap(h->mem, h->region->used);
 	ivshmem_destroy(h->v);
@@ -235,18 +203,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct host *h = host_get();
 	struct worker *const worker[QUEUES] = { h->worker, h->worker };
-	int before = lowest_free_fd();
+	int before = fuzz_lowest_fd();
 
-	h->in = data;
-	h->end = data + size;
+	h->in = (struct fuzz_input){ data, data + size };
 	memset(&h->kept, 0, sizeof(h->kept));
-	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, NULL, on_fault, NULL);
+	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, NULL, fuzz_ignore, NULL);
 	converse(h);
-	require(queue_set_running(&h->set) == 0);
-	require(h->set.mem.count == 0);
+	fuzz_require(queue_set_running(&h->set) == 0);
+	fuzz_require(h->set.mem.count == 0);
 	session_end(&h->set.session);
 	session_forget(&h->set.session);
 	queue_set_fini(&h->set);
-	require(lowest_free_fd() == before);
+	fuzz_require(fuzz_lowest_fd() == before);
 	return 0;
 }

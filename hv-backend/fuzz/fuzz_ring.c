@@ -23,15 +23,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "pieces.h"
 #include "queue.h"
 #include "tmemp_ring.h"
 
 #define QUEUES	2u
 #define NUM	16u
-#define BYTES	65536u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -39,101 +37,61 @@ struct host {
 	struct tmem *core;
 	struct tmem_client *client;
 	struct session_worker worker;
-	int fd;
-	uint8_t *mem;
+	struct fuzz_memory memory;
 	struct keep_guest kept;
 	struct queue_set set;
-	const uint8_t *in, *end;
+	struct fuzz_input in;
 };
-
-static void require(int holds)
-{
-	if (!holds)
-		abort();
-}
-
-static void on_fault(void *arg)
-{
-	(void)arg;
-}
 
 static struct host *host_get(void)
 {
 	static struct host *h;
-	struct tmem_config config = { .arena_max = 8u << 20 };
 
 	if (h)
 		return h;
-	h = aligned_alloc(64, (sizeof(*h) + 63) & ~(size_t)63);
-	require(h != NULL);
-	memset(h, 0, sizeof(*h));
-	config.arena_fd = memfd_create("arena", MFD_CLOEXEC);
-	require(tmem_create(&h->core, &config) == 0);
-	require(tmem_client_create(h->core, "guest", &h->client) == 0);
-	require(tmem_ctx_create(h->core, &h->worker.ctx) == 0);
+	h = fuzz_host_alloc(sizeof(*h));
+	h->core = fuzz_core(8u << 20);
+	fuzz_require(tmem_client_create(h->core, "guest", &h->client) == 0);
+	fuzz_require(tmem_ctx_create(h->core, &h->worker.ctx) == 0);
 	h->worker.turn_ns = UINT64_MAX;
-	h->fd = memfd_create("guest", MFD_CLOEXEC);
-	require(ftruncate(h->fd, BYTES) == 0);
-	h->mem = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);
-	require(h->mem != MAP_FAILED);
+	fuzz_memory_open(&h->memory);
 	return h;
-}
-
-static int map_anew(struct memmap *m, void *arg)
-{
-	const struct host *h = arg;
-	const struct memmap_spec s = { .guest = 0, .user = 1u << 20, .size = BYTES };
-
-	memmap_clear(m);
-	return memmap_add(m, &s, h->fd);
-}
-
-static unsigned byte(struct host *h)
-{
-	return h->in < h->end ? *h->in++ : 0;
-}
-
-static unsigned word(struct host *h)
-{
-	unsigned low = byte(h);
-
-	return low | byte(h) << 8;
 }
 
 static void start(struct host *h, unsigned i, unsigned features)
 {
 	const struct queue_place p = {
 		.num = NUM,
-		.desc = (1u << 20) + 4096u * i,
-		.avail = (1u << 20) + 4096u * i + 1024u,
-		.used = (1u << 20) + 4096u * i + 2048u,
+		.desc = FUZZ_USER + 4096u * i,
+		.avail = FUZZ_USER + 4096u * i + 1024u,
+		.used = FUZZ_USER + 4096u * i + 2048u,
 	};
 	uint64_t bits = (uint64_t)(features & 1) << TMEMP_F_EVENT_IDX |
 			(uint64_t)(features >> 1 & 1) << TMEMP_F_INDIRECT;
 
-	require(queue_start(&h->set.queue[i], &p, bits) == 0);
+	fuzz_require(queue_start(&h->set.queue[i], &p, bits) == 0);
 }
 
 static void step_write(struct host *h)
 {
-	unsigned off = word(h), n = byte(h);
+	unsigned off = fuzz_word(&h->in), n = fuzz_byte(&h->in);
 
-	for (; n && off < BYTES; n--)
-		h->mem[off++] = (uint8_t)byte(h);
+	for (; n && off < FUZZ_BYTES; n--)
+		h->memory.mem[off++] = (uint8_t)fuzz_byte(&h->in);
 }
 
 static void step_epoch(struct host *h)
 {
-	unsigned off = word(h);
+	unsigned off = fuzz_word(&h->in);
 
-	if (off <= BYTES - sizeof(uint64_t))
-		memcpy(h->mem + off, &h->set.session.kept->epoch, sizeof(uint64_t));
+	if (off <= FUZZ_BYTES - sizeof(uint64_t))
+		memcpy(h->memory.mem + off, &h->set.session.kept->epoch, sizeof(uint64_t));
 }
 
 static void step_available(struct host *h)
 {
-	uint8_t *avail = h->mem + 4096u * (byte(h) % QUEUES) + 1024u;
-	unsigned head = byte(h);
+	uint8_t *avail = h->memory.mem + 4096u * (fuzz_byte(&h->in) % QUEUES) + 1024u;
+	unsigned head = fuzz_byte(&h->in);
 	uint16_t idx;
 
 	memcpy(&idx, avail + 2, 2);
@@ -145,32 +103,32 @@ static void step_available(struct host *h)
 
 static void step(struct host *h)
 {
-	unsigned op = byte(h) % 8, i;
+	unsigned op = fuzz_byte(&h->in) % 8, i;
 
 	switch (op) {
 	case 0:
 		step_write(h);
 		break;
 	case 1:
-		i = byte(h);
+		i = fuzz_byte(&h->in);
 		queue_serve(&h->set.queue[i % QUEUES], &h->worker, (i >> 1) + 1);
 		break;
 	case 2:
 		step_epoch(h);
 		break;
 	case 3:
-		i = byte(h) % QUEUES;
+		i = fuzz_byte(&h->in) % QUEUES;
 		queue_stop(&h->set.queue[i]);
-		start(h, i, byte(h));
+		start(h, i, fuzz_byte(&h->in));
 		break;
 	case 4:
-		require(queue_set_memory(&h->set, map_anew, h) == 0);
+		fuzz_require(queue_set_memory(&h->set, fuzz_memory_map, &h->memory) == 0);
 		break;
 	case 5:
 		session_end(&h->set.session);
 		break;
 	case 6:
-		i = byte(h) % QUEUES;
+		i = fuzz_byte(&h->in) % QUEUES;
 		queue_kick_want(&h->set.queue[i]);
 		queue_kick_spare(&h->set.queue[i]);
 		break;
@@ -185,23 +143,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct host *h = host_get();
 	unsigned features;
 
-	memset(h->mem, 0, BYTES);
-	h->in = data;
-	h->end = data + size;
+	memset(h->memory.mem, 0, FUZZ_BYTES);
+	h->in = (struct fuzz_input){ data, data + size };
 	memset(&h->kept, 0, sizeof(h->kept));
-	queue_set_init(&h->set, QUEUES, none, h->client, &h->kept, NULL, on_fault, NULL);
-	require(queue_set_memory(&h->set, map_anew, h) == 0);
-	features = byte(h);
+	queue_set_init(&h->set, QUEUES, none, h->client, &h->kept, NULL, fuzz_ignore, NULL);
+	fuzz_require(queue_set_memory(&h->set, fuzz_memory_map, &h->memory) == 0);
+	features = fuzz_byte(&h->in);
 	for (unsigned i = 0; i < QUEUES; i++)
 		start(h, i, features >> (2 * i));
-	while (h->in < h->end)
+	while (h->in.at < h->in.end)
 		step(h);
 	for (unsigned i = 0; i < QUEUES; i++)
 		queue_stop(&h->set.queue[i]);
-	require(h->set.session.parked.ring == NULL);
+	fuzz_require(h->set.session.parked.ring == NULL);
 	session_end(&h->set.session);
 	session_forget(&h->set.session);
-	require(tmem_is_valid(h->core, NULL, 0));
+	fuzz_require(tmem_is_valid(h->core, NULL, 0));
 	queue_set_fini(&h->set);
 	return 0;
 }

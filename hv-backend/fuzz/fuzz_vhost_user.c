@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pieces.h"
 #include "sigbus.h"
 #include "vhost_backend.h"
 #include "vhost_user.h"
@@ -35,76 +36,50 @@ struct host {
 	struct queue_set set;
 };
 
-static void require(int holds)
-{
-	if (!holds)
-		abort();
-}
-
-static void on_fault(void *arg)
-{
-	(void)arg;
-}
-
 static struct host *host_get(void)
 {
 	static struct host *h;
-	struct tmem_config config = { .arena_max = 8u << 20 };
 	struct tmem *core;
 	int pipes[2];
 
 	if (h)
 		return h;
 	h = calloc(1, sizeof(*h));
-	require(h != NULL);
-	config.arena_fd = memfd_create("arena", MFD_CLOEXEC);
-	require(sigbus_init() == 0);
-	require(tmem_create(&core, &config) == 0);
-	require(tmem_client_create(core, "guest", &h->client) == 0);
-	require(worker_create(&h->worker, core, 10) == 0);
+	fuzz_require(h != NULL);
+	fuzz_require(sigbus_init() == 0);
+	core = fuzz_core(8u << 20);
+	fuzz_require(tmem_client_create(core, "guest", &h->client) == 0);
+	fuzz_require(worker_create(&h->worker, core, 10) == 0);
 	h->kind[0] = memfd_create("guest", MFD_CLOEXEC);
-	require(ftruncate(h->kind[0], BYTES) == 0);
+	fuzz_require(ftruncate(h->kind[0], BYTES) == 0);
 	h->kind[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	require(pipe(pipes) == 0);
+	fuzz_require(pipe(pipes) == 0);
 	h->kind[2] = pipes[1];
 	h->kind[3] = pipes[0];
 	return h;
 }
 
-static int lowest_free_fd(void)
-{
-	int fd = dup(STDERR_FILENO);
-
-	close(fd);
-	return fd;
-}
-
-static unsigned byte(const uint8_t **in, const uint8_t *end)
-{
-	return *in < end ? *(*in)++ : 0;
-}
-
 /* Send one piece; 0 once there is none left. */
-static int piece_send(const struct host *h, int socket, const uint8_t **in, const uint8_t *end)
+static int piece_send(const struct host *h, int socket, struct fuzz_input *in)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
 		struct cmsghdr align;
 	} control = { { 0 } };
-	unsigned fds = byte(in, end) % (FDS_MAX + 1);
+	unsigned fds = fuzz_byte(in) % (FDS_MAX + 1);
 	int fd[FDS_MAX];
 	struct iovec iov;
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	for (unsigned i = 0; i < fds; i++)
-		fd[i] = h->kind[byte(in, end) % 4];
-	iov.iov_len = byte(in, end);
-	if (iov.iov_len > (size_t)(end - *in))
-		iov.iov_len = (size_t)(end - *in);
+		fd[i] = h->kind[fuzz_byte(in) % 4];
+	iov.iov_len = fuzz_byte(in);
+	if (iov.iov_len > (size_t)(in->end - in->at))
+		iov.iov_len = (size_t)(in->end - in->at);
 	if (!iov.iov_len)
 		return 0;
-	iov.iov_base = (void *)(uintptr_t)*in;
-	*in += iov.iov_len;
+	iov.iov_base = (void *)(uintptr_t)in->at;
+	in->at += iov.iov_len;
 	if (fds) {
 		struct cmsghdr *c;
 
@@ -143,17 +118,17 @@ static const struct vhost_device device = {
 
 static void converse(struct host *h, const uint8_t *data, size_t size)
 {
-	const uint8_t *end = data + size;
+	struct fuzz_input in = { data, data + size };
 	struct vhost_backend *v;
 	char answers[4096];
 	const char *why = NULL;
 	int pair[2];
 
-	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-	require(vhost_backend_create(&v, &h->set, &device, pair[1]) == 0);
-	while (piece_send(h, pair[0], &data, end)) {
+	fuzz_require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	fuzz_require(vhost_backend_create(&v, &h->set, &device, pair[1]) == 0);
+	while (piece_send(h, pair[0], &in)) {
 		if (vhost_backend_input(v, &why)) {
-			require(why && *why);
+			fuzz_require(why && *why);
 			break;
 		}
 		while (recv(pair[0], answers, sizeof(answers), MSG_DONTWAIT) > 0)
@@ -167,16 +142,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct host *h = host_get();
 	struct worker *const worker[QUEUES] = { h->worker, h->worker };
-	int before = lowest_free_fd();
+	int before = fuzz_lowest_fd();
 
 	memset(&h->kept, 0, sizeof(h->kept));
-	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, NULL, on_fault, NULL);
+	queue_set_init(&h->set, QUEUES, worker, h->client, &h->kept, NULL, fuzz_ignore, NULL);
 	converse(h, data, size);
-	require(queue_set_running(&h->set) == 0);
-	require(h->set.mem.count == 0);
+	fuzz_require(queue_set_running(&h->set) == 0);
+	fuzz_require(h->set.mem.count == 0);
 	session_end(&h->set.session);
 	session_forget(&h->set.session);
 	queue_set_fini(&h->set);
-	require(lowest_free_fd() == before);
+	fuzz_require(fuzz_lowest_fd() == before);
 	return 0;
 }

@@ -6,18 +6,10 @@
 #ifndef FUZZ_HOST_H
 #define FUZZ_HOST_H
 
-#include <stdlib.h>
-
+#include "pieces.h"
 #include "verbs.h"
 
 extern struct verbs_host fuzz_host;
-
-/* Or end the target: what cannot fail has failed. */
-static inline void fuzz_require(int holds)
-{
-	if (!holds)
-		abort();
-}
 
 /* Made once; stop, if not NULL, runs before it goes at the target's exit. */
 void fuzz_host_start(void (*stop)(void));
