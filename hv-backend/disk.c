@@ -64,6 +64,7 @@ struct disk {
 	pid_t vmm;			/* 0: none, or not known */
 	int pidfd;			/* of vmm; -1: none */
 	struct loop_source *watching;
+	int inflight_file;		/* given to it; -1: none */
 
 	struct tmem_ctx *ctx;		/* for moving */
 	int timer;
@@ -163,6 +164,9 @@ static void vmm_unwatch(struct disk *d)
 		close(d->pidfd);
 	d->pidfd = -1;
 	d->vmm = 0;
+	if (d->inflight_file >= 0)
+		close(d->inflight_file);
+	d->inflight_file = -1;
 }
 
 /* It has exited: so ends what it left, unless that is to be kept. */
@@ -522,7 +526,7 @@ static struct disk *disk_new(const struct disk_env *env, const struct hv_disk_co
 	d->env = *env;
 	d->config = *c;
 	snprintf(d->spill_path, sizeof(d->spill_path), "%s", c->spill ? c->spill : "");
-	d->bell = d->timer = d->pidfd = -1;
+	d->bell = d->timer = d->pidfd = d->inflight_file = -1;
 	pthread_mutex_init(&d->lock, NULL);
 	blocks_init(&d->blocks, env->client, c->size / BLOCKS_BYTES);
 	d->blocks.spilled = bell_ring;
@@ -534,6 +538,7 @@ static struct disk *disk_new(const struct disk_env *env, const struct hv_disk_co
 		.config_size = sizeof(d->blk.config),
 		.life = on_life,
 		.resumed = on_resumed,
+		.inflight_file = &d->inflight_file,
 		.arg = d,
 	};
 	return d;

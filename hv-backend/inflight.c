@@ -2,10 +2,11 @@
 /*
  * inflight.c - the region's layout, its mapping, what is served again.
  *
- * #syscalls: dup fstat ftruncate memfd_create mmap munmap
+ * #syscalls: dup fallocate fstat ftruncate memfd_create mmap munmap
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,37 @@ static int region_map(struct inflight_region *r, const struct inflight_place *p,
 	return 0;
 }
 
-int inflight_create(struct inflight_region *r, struct inflight_place *p, uint64_t stamp)
+/* size bytes of zeroes, whatever the VMM has made of it; it may have it mapped. */
+static int file_empty(int fd, uint64_t size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
+		return -errno;
+	return 0;
+}
+
+static int file_give(int *file, uint64_t size)
+{
+	int err, fd;
+
+	if (*file < 0)
+		*file = memfd_create("tmemd-inflight", MFD_CLOEXEC);
+	if (*file < 0)
+		return -errno;
+	err = file_empty(*file, size);
+	if (err)
+		return err;
+	fd = dup(*file);
+	return fd < 0 ? -errno : fd;
+}
+
+int inflight_create(struct inflight_region *r, struct inflight_place *p, uint64_t stamp,
+		    int *file)
 {
 	struct stamp s = { .magic = MAGIC, .life = stamp };
 	int err;
@@ -97,10 +128,10 @@ int inflight_create(struct inflight_region *r, struct inflight_place *p, uint64_
 		return -EINVAL;
 	p->size = queues_bytes(p) + sizeof(s);
 	p->offset = 0;
-	r->fd = memfd_create("tmemd-inflight", MFD_CLOEXEC);
+	r->fd = file_give(file, p->size);
 	if (r->fd < 0)
-		return -errno;
-	err = ftruncate(r->fd, (off_t)p->size) < 0 ? -errno : region_map(r, p, r->fd);
+		return r->fd;
+	err = region_map(r, p, r->fd);
 	if (err) {
 		close(r->fd);
 		r->fd = -1;

@@ -61,10 +61,13 @@ struct inflight_place {
 };
 
 /*
- * Make a region for p->queues of p->queue_size; p->size and offset are set.
- * -EINVAL: more than there can be; or what the system said.
+ * Make a region for p->queues of p->queue_size; p->size and offset are set.  *file
+ * is the one that this VMM was given before (-1: none), which stays the caller's: it is
+ * emptied and given again, so that asking often takes no more memory, however many
+ * descriptors are kept.  -EINVAL: more than there can be; or what the system said.
  */
-int  inflight_create(struct inflight_region *r, struct inflight_place *p, uint64_t stamp);
+int  inflight_create(struct inflight_region *r, struct inflight_place *p, uint64_t stamp,
+		     int *file);
 
 /*
  * Map the one in fd, which stays the caller's.  *stamp is what it carries, 0 if

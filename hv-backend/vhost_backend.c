@@ -746,7 +746,7 @@ static int on_get_inflight_fd(struct vhost_backend *v, struct vhost_message *m)
 
 	if (p.queues > v->set->count)
 		return refuse(v, "more queues than were offered");
-	if (inflight_create(&r, &p, v->device->life(v->device->arg)))
+	if (inflight_create(&r, &p, v->device->life(v->device->arg), v->device->inflight_file))
 		return refuse(v, "region cannot be made");
 	v->device->resumed(v->device->arg, true, 0);
 	m->p.inflight.mmap_size = p.size;

@@ -45,6 +45,7 @@ struct vhost_device {
 	 * region of somebody else's.
 	 */
 	void (*resumed)(void *arg, bool fresh, uint64_t stamp);
+	int *inflight_file;		/* the one this VMM was given, -1: none yet (inflight.h) */
 	void *arg;
 };
 

@@ -198,13 +198,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct inflight_place place = { .queues = 1, .queue_size = NUM };
 	struct worker *const none[1] = { NULL };
 	struct host *h = host_get();
+	static int file = -1;
 
 	memset(h->memory.mem, 0, FUZZ_BYTES);
 	h->in = (struct fuzz_input){ data, data + size };
 	h->next = 0;
 	tmem_client_freeze(h->blocks.client, false);
 	fuzz_require(blocks_forget(&h->blocks) == 0);
-	fuzz_require(inflight_create(&h->inflight, &place, 1) == 0);
+	fuzz_require(inflight_create(&h->inflight, &place, 1, &file) == 0);
 	queue_set_init_device(&h->set, 1, none, &blk_service, &h->blk, fuzz_ignore, NULL);
 	fuzz_require(queue_set_memory(&h->set, fuzz_memory_map, &h->memory) == 0);
 	queue_inflight_set(&h->set.queue[0], &h->inflight.queue[0]);

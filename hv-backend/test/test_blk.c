@@ -282,10 +282,11 @@ static void test_in_flight_comes_first(void **state)
 	struct inflight_place place = { .queues = 1, .queue_size = RIG_NUM };
 	struct queue *q = &f.set.queue[0];
 	struct inflight_region r;
+	int file = -1;
 	uint32_t len;
 
 	(void)state;
-	assert_int_equal(inflight_create(&r, &place, 1), 0);
+	assert_int_equal(inflight_create(&r, &place, 1, &file), 0);
 	header_set(VIRTIO_BLK_T_FLUSH, 0);
 	for (uint16_t head = 0; head < 6; head += 2) {
 		rig_desc(&f.ring, head, rig_addr(HEADER), 16, TMEMP_DESC_NEXT, (uint16_t)(head + 1));
@@ -308,6 +309,7 @@ static void test_in_flight_comes_first(void **state)
 	queue_stop(q);
 	queue_inflight_set(q, NULL);
 	inflight_drop(&r);
+	close(file);
 }
 
 /* The daemon died twice of what it executed there: an error, and on with the next. */

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "inflight.h"
@@ -20,13 +21,14 @@
 
 static struct inflight_region first, next;
 static struct inflight_place place;
+static int file = -1;
 
 static int setup(void **state)
 {
 	(void)state;
 	place = (struct inflight_place){ .queues = 2, .queue_size = 128 };
 	next.fd = -1;
-	return inflight_create(&first, &place, STAMP);
+	return inflight_create(&first, &place, STAMP, &file);
 }
 
 static int teardown(void **state)
@@ -34,6 +36,8 @@ static int teardown(void **state)
 	(void)state;
 	inflight_drop(&next);
 	inflight_drop(&first);
+	close(file);
+	file = -1;
 	return 0;
 }
 
@@ -117,11 +121,11 @@ static void test_places_that_cannot_be(void **state)
 
 	(void)state;
 	bad.queues = 0;
-	assert_int_equal(inflight_create(&r, &bad, 1), -EINVAL);
+	assert_int_equal(inflight_create(&r, &bad, 1, &file), -EINVAL);
 	bad = place, bad.queues = 17;
-	assert_int_equal(inflight_create(&r, &bad, 1), -EINVAL);
+	assert_int_equal(inflight_create(&r, &bad, 1, &file), -EINVAL);
 	bad = place, bad.queue_size = 2048;
-	assert_int_equal(inflight_create(&r, &bad, 1), -EINVAL);
+	assert_int_equal(inflight_create(&r, &bad, 1, &file), -EINVAL);
 	bad = place, bad.size -= 64;
 	assert_int_equal(inflight_attach(&r, &bad, first.fd, &stamp), -EINVAL);
 	bad = place, bad.size = UINT64_MAX;
@@ -156,6 +160,26 @@ static void test_cut_short_under_us(void **state)
 	assert_false(inflight_again(&next.queue[1], &head));
 }
 
+/* However often it is asked for, and whatever the VMM made of the last one. */
+static void test_one_file_for_a_vmm(void **state)
+{
+	struct stat a, b;
+	uint16_t head;
+
+	(void)state;
+	inflight_begin(&first.queue[1], 7);
+	assert_int_equal(fstat(first.fd, &a), 0);
+	assert_int_equal(ftruncate(first.fd, 100), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		inflight_drop(&next);
+		assert_int_equal(inflight_create(&next, &place, STAMP, &file), 0);
+		assert_int_equal(fstat(next.fd, &b), 0);
+		assert_true(a.st_ino == b.st_ino && b.st_blocks <= a.st_blocks);
+	}
+	inflight_resume(&next.queue[1], 128, 0);
+	assert_false(inflight_again(&next.queue[1], &head));
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -167,6 +191,7 @@ int main(void)
 		TEST(test_what_the_vmm_wrote_is_bounded),
 		TEST(test_places_that_cannot_be),
 		TEST(test_a_region_of_others_has_no_stamp),
+		TEST(test_one_file_for_a_vmm),
 		TEST(test_cut_short_under_us),
 	};
 
