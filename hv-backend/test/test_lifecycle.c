@@ -146,6 +146,34 @@ static void test_queue_restart(void **state)
 	front_destroy(f);
 }
 
+/* Requests that wait in a ring when it is stopped are served when it goes on. */
+static void test_stop_with_work(void **state)
+{
+	struct front *f = open_guest("one", 1);
+	struct front_queue *q = &f->queue[0];
+	uint8_t page[TMEMP_PAGE_SIZE];
+
+	(void)state;
+	assert_int_equal(front_pool_create(f, PERSISTENT, TMEMP_POOL_PERSISTENT), 0);
+	for (unsigned round = 0; round < 50; round++) {
+		uint16_t base;
+
+		page_fill(page, round);
+		for (unsigned i = 0; i < 60; i++) {
+			struct front_key key = key_of(PERSISTENT, i);
+
+			assert_int_equal(front_put_post(q, &key, page, round), 0);
+		}
+		assert_int_equal(front_queue_stop(q, &base), 0);
+		assert_in_range((uint16_t)(q->avail_idx - base), 0, 60);
+		assert_int_equal(front_queue_start(q), 0);
+		assert_int_equal(front_queue_drain(q), 0);
+	}
+	for (unsigned i = 0; i < 60; i++)
+		assert_int_equal(page_get(f, PERSISTENT, i, 49), TMEMP_OK);
+	front_destroy(f);
+}
+
 /* What is exposed while the ring is stopped is served when it starts. */
 static void test_start_looks_without_a_kick(void **state)
 {
@@ -581,6 +609,7 @@ int main(void)
 		guest_test(test_new_nonce_begins_anew),
 		guest_test(test_reconnect),
 		guest_test(test_queue_restart),
+		guest_test(test_stop_with_work),
 		guest_test(test_start_looks_without_a_kick),
 		guest_test(test_vmm_exits),
 		guest_test(test_other_vmm),
