@@ -5,6 +5,8 @@
 # while it works, then needs nothing of the host; resumed, it offers pages again, and so
 # it does when its device went and came back.
 # Without a disk it says that there is no room, and goes on.
+#
+# Seen red: a drain said to be done with nothing moved; the host still held pages.
 # shellcheck source=ci/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 test_begin

@@ -4,6 +4,8 @@
 # A new boot of a guest's driver, on the connection of the old one and on a new
 # connection of the same VMM: the old boot's pages are gone.  The same boot that
 # only lost its device for a while finds its pages again.
+#
+# Seen red: a new boot's nonce ignored; the host still had the old boot's pages.
 # shellcheck source=ci/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 test_begin

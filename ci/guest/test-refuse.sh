@@ -3,6 +3,8 @@
 #
 # A host that has room for about half of a guest's pages: what it refuses goes to
 # the guest's disk, and every page comes back as it was.
+#
+# Seen red: a refusal taken for a yes; those pages were I/O errors, hog lost them.
 # shellcheck source=ci/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 test_begin

@@ -4,6 +4,8 @@
 # A guest that swaps is drained, its device pulled out and put in again, and it swaps
 # into the host as before: twice with the same tmemd, then with a new one that
 # was started while the device of the old was still there.  Every page is right.
+#
+# Seen red: DEVICE_DELETED not waited for; QEMU would not take the device again.
 # kernels: 5.10 6.1 6.12 7.2 6.1-debug
 # shellcheck source=ci/guest/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -23,7 +23,7 @@ swaps() { swapon --noheadings --show=NAME,PRIO | tr -s ' '; }
 if [ ! -e /installed ]; then
 	modules=/lib/modules/$(uname -r)
 	mkdir -p $modules/updates && cp /tmem.ko $modules/updates/ || exit 10
-	depmod 2>/dev/null	
+	depmod 2>/dev/null
 	cp -a /host/tree/. / && systemctl daemon-reload && systemctl enable $unit || exit 11
 	systemd-analyze verify --man=no $unit || exit 12
 	touch /installed && sync
