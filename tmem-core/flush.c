@@ -104,19 +104,15 @@ static void object_step(struct tmem_drop *d, uint64_t *n)
 static bool stripe_step(struct tmem_drop *d, struct tmem_pool *p, struct tmem_stripe *s,
 			uint64_t *n)
 {
-	uint64_t slot = 0;
-	uint32_t end;
+	uint32_t number, hash, end;
 
 	tmem_lock(&s->lock);
-	end = d->at + SCAN < s->capacity ? d->at + SCAN : s->capacity;
-	while (d->at < end && !(slot = s->slots[d->at]))
-		d->at++;
-	/* What follows in the table moves back to this place, never before it. */
-	if (slot) {
-		d->resume = d->at;
-		object_take_locked(d, p, s, (uint32_t)slot, (uint32_t)(slot >> 32));
+	number = tmem_object_each(s, &d->at, d->at + SCAN, &hash);
+	if (number) {
+		d->resume = d->at - 1;
+		object_take_locked(d, p, s, number, hash);
 	}
-	end = s->capacity;
+	end = tmem_objects_span(s);
 	tmem_unlock(&s->lock);
 	--*n;
 	return d->object || d->at < end;

@@ -75,11 +75,6 @@ static uint32_t object_home(uint32_t hash, uint32_t capacity)
 	return place((uint32_t)mix(hash), capacity);
 }
 
-static uint32_t next_at(uint32_t at, uint32_t capacity)
-{
-	return at + 1 < capacity ? at + 1 : 0;
-}
-
 /* Would an entry with that home be found at hole rather than at where it is? */
 static bool moves_back(uint32_t home, uint32_t hole, uint32_t at)
 {
@@ -97,152 +92,7 @@ static bool full(uint32_t used, uint32_t capacity)
 	return capacity <= SMALL ? used >= capacity : used >= capacity - capacity / 8;
 }
 
-/* ---- objects ---------------------------------------------------------------- */
-
-static struct tmem_object_record *record(struct tmem *t, uint32_t number)
-{
-	return tmem_record(t, TMEM_TABLE_OBJECT, number);
-}
-
-static bool object_at(const struct tmem_where *w, uint32_t *at)
-{
-	const struct tmem_stripe *s = w->stripe;
-
-	if (!s->used)
-		return false;
-	for (*at = object_home(w->hash, s->capacity); s->slots[*at]; *at = next_at(*at, s->capacity))
-		if (s->slots[*at] >> 32 == w->hash &&
-		    !memcmp(record(w->pool->host, (uint32_t)s->slots[*at])->oid, w->oid,
-			    3 * sizeof(*w->oid)))
-			return true;
-	return false;
-}
-
-uint32_t tmem_object_find_locked(const struct tmem_where *w)
-{
-	uint32_t at;
-
-	return object_at(w, &at) ? (uint32_t)w->stripe->slots[at] : 0;
-}
-
-static void object_add(struct tmem_stripe *s, uint64_t slot)
-{
-	uint32_t at = object_home((uint32_t)(slot >> 32), s->capacity);
-
-	while (s->slots[at])
-		at = next_at(at, s->capacity);
-	s->slots[at] = slot;
-}
-
-static int objects_prepare(struct tmem *t, struct tmem_stripe *s)
-{
-	struct tmem_stripe old = { .slots = s->slots, .capacity = s->capacity };
-	uint32_t i, capacity = s->capacity ? grown(s->capacity) : 3;
-	uint64_t *slots;
-
-	if (s->used + 1 < s->capacity && !full(s->used, s->capacity))
-		return 0;
-	slots = tmem_alloc(&t->heap, capacity * sizeof(*slots));
-	if (!slots)
-		return -ENOMEM;
-	s->slots = slots;
-	s->capacity = capacity;
-	for (i = 0; i < old.capacity; i++)
-		if (old.slots[i])
-			object_add(s, old.slots[i]);
-	tmem_free(&t->heap, old.slots);
-	return 0;
-}
-
-/* The object has a number and no pages: it can be found from now on. */
-static void object_link(const struct tmem_where *w, uint32_t number)
-{
-	struct tmem_counters *n = &w->stripe->count;
-	struct tmem_object *o = tmem_object(w->pool->host, number);
-
-	o->slots = NULL;
-	o->capacity = o->count = 0;
-	atomic_store_explicit(&o->home, w->pool->number << 4 | w->hash % TMEM_STRIPES,
-			      memory_order_relaxed);
-	object_add(w->stripe, (uint64_t)w->hash << 32 | number);
-	w->stripe->used++;
-	n->objects++;
-	if (n->objects > n->objects_max)
-		n->objects_max = n->objects;
-}
-
-int tmem_object_create_locked(const struct tmem_where *w, uint32_t *number)
-{
-	struct tmem *t = w->pool->host;
-	struct tmem_object_record *r;
-
-	if (objects_prepare(t, w->stripe))
-		return -ENOMEM;
-	*number = tmem_record_alloc(t, TMEM_TABLE_OBJECT, w->hash);
-	if (!*number)
-		return -EAGAIN;
-	r = record(t, *number);
-	memcpy(r->oid, w->oid, sizeof(r->oid));
-	r->incarnation = w->pool->incarnation;
-	object_link(w, *number);
-	atomic_store_explicit(&r->pool, w->pool->number, memory_order_release);
-	return 0;
-}
-
-int tmem_object_adopt_locked(const struct tmem_where *w, uint32_t number)
-{
-	if (objects_prepare(w->pool->host, w->stripe))
-		return -ENOMEM;
-	object_link(w, number);
-	return 0;
-}
-
-static void object_remove(struct tmem_stripe *s, uint32_t hole)
-{
-	uint32_t at = hole;
-
-	for (;;) {
-		at = next_at(at, s->capacity);
-		if (!s->slots[at])
-			break;
-		if (!moves_back(object_home((uint32_t)(s->slots[at] >> 32), s->capacity), hole, at))
-			continue;
-		s->slots[hole] = s->slots[at];
-		hole = at;
-	}
-	s->slots[hole] = 0;
-	s->used--;
-}
-
-void tmem_object_detach_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number,
-			       uint32_t hash)
-{
-	struct tmem *t = p->host;
-	uint32_t at = object_home(hash, s->capacity);
-
-	while (s->slots[at] != ((uint64_t)hash << 32 | number))
-		at = next_at(at, s->capacity);
-	object_remove(s, at);
-	s->count.objects--;
-	if (!s->used) {
-		tmem_free(&t->heap, s->slots);
-		s->slots = NULL;
-		s->capacity = 0;
-	}
-	atomic_store_explicit(&record(t, number)->pool, 0, memory_order_release);
-	atomic_store_explicit(&tmem_object(t, number)->home, 0, memory_order_relaxed);
-}
-
-void tmem_object_drop_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number)
-{
-	struct tmem *t = p->host;
-
-	tmem_object_detach_locked(p, s, number, tmem_oid_hash(p, record(t, number)->oid));
-	tmem_pages_free(t, tmem_object(t, number));
-	tmem_record_free(t, TMEM_TABLE_OBJECT, number);
-}
-
-/* ---- pages ---------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------- */
 
 /*
  * A wide table is filled from the one before it some places at a time, so that no
@@ -292,23 +142,23 @@ struct circle {
 	uint32_t base, capacity;
 };
 
-static struct circle circle_now(struct tmem_object *o)
-{
-	return (struct circle){ o->capacity <= 1 ? &o->one : o->slots, 0, o->capacity };
-}
+/* Where an entry belongs. */
+typedef uint32_t (*home_fn)(const struct tmem *t, uint64_t entry, uint32_t capacity);
 
-static struct circle circle_old(struct tmem_object *o)
+/* What is left of the table before that one. */
+static struct circle circle_before(uint64_t *slots, uint32_t capacity)
 {
-	struct wide *w = is_wide(o->capacity) ? wide_of(o->slots) : NULL;
+	struct wide *w = is_wide(capacity) ? wide_of(slots) : NULL;
 
 	if (!w || !w->old)
 		return (struct circle){ NULL, 0, 0 };
 	return (struct circle){ w->old, w->moved, w->old_capacity };
 }
 
-static uint32_t circle_home(const struct tmem *t, const struct circle *c, uint32_t tag)
+static uint32_t circle_home(const struct tmem *t, const struct circle *c, uint64_t entry,
+			    home_fn home_of)
 {
-	uint32_t home = page_home(t, tag, c->capacity);
+	uint32_t home = home_of(t, entry, c->capacity);
 
 	return home < c->base ? c->base : home;
 }
@@ -316,6 +166,270 @@ static uint32_t circle_home(const struct tmem *t, const struct circle *c, uint32
 static uint32_t circle_next(const struct circle *c, uint32_t at)
 {
 	return at + 1 < c->capacity ? at + 1 : c->base;
+}
+
+static void circle_add(const struct tmem *t, const struct circle *c, uint64_t entry, home_fn home_of)
+{
+	uint32_t at = circle_home(t, c, entry, home_of);
+
+	while (c->slots[at])
+		at = circle_next(c, at);
+	c->slots[at] = entry;
+}
+
+static void circle_remove(const struct tmem *t, const struct circle *c, uint32_t hole,
+			  home_fn home_of)
+{
+	uint32_t at = hole, left = c->capacity - c->base - 1;
+
+	for (; left; left--) {
+		at = circle_next(c, at);
+		if (!c->slots[at])
+			break;
+		if (!moves_back(circle_home(t, c, c->slots[at], home_of), hole, at))
+			continue;
+		c->slots[hole] = c->slots[at];
+		hole = at;
+	}
+	c->slots[hole] = 0;
+}
+
+/* Empty so many places more of the table before that one. */
+static void table_move(struct tmem *t, uint64_t *slots, uint32_t capacity, uint32_t places,
+		       home_fn home_of)
+{
+	struct circle now = { slots, 0, capacity };
+	struct wide *w = is_wide(capacity) ? wide_of(slots) : NULL;
+
+	if (!w || !w->old)
+		return;
+	for (; places && w->moved < w->old_capacity; places--) {
+		uint64_t *slot = &w->old[w->moved++];
+
+		if (*slot)
+			circle_add(t, &now, *slot, home_of);
+		*slot = 0;
+	}
+	if (w->moved < w->old_capacity)
+		return;
+	table_free(t, w->old, w->old_capacity);
+	w->old = NULL;
+}
+
+/* slots takes over from old, which has none before it: at once, or by and by. */
+static void table_succeed(struct tmem *t, uint64_t *slots, uint32_t capacity, struct circle old,
+			  home_fn home_of)
+{
+	struct circle now = { slots, 0, capacity };
+	uint32_t i;
+
+	if (is_wide(capacity)) {
+		wide_of(slots)->old = old.slots;
+		wide_of(slots)->old_capacity = old.capacity;
+		return;
+	}
+	for (i = 0; i < old.capacity; i++)
+		if (old.slots[i])
+			circle_add(t, &now, old.slots[i], home_of);
+	table_free(t, old.slots, old.capacity);
+}
+
+/* ---- objects ---------------------------------------------------------------- */
+
+static struct tmem_object_record *record(struct tmem *t, uint32_t number)
+{
+	return tmem_record(t, TMEM_TABLE_OBJECT, number);
+}
+
+static uint32_t object_home_of(const struct tmem *t, uint64_t entry, uint32_t capacity)
+{
+	(void)t;
+	return object_home((uint32_t)(entry >> 32), capacity);
+}
+
+static uint32_t circle_object(const struct circle *c, const struct tmem_where *w)
+{
+	uint32_t at, left = c->capacity - c->base;
+
+	if (!left)
+		return 0;
+	at = circle_home(NULL, c, (uint64_t)w->hash << 32, object_home_of);
+	for (; left && c->slots[at]; at = circle_next(c, at), left--)
+		if (c->slots[at] >> 32 == w->hash &&
+		    !memcmp(record(w->pool->host, (uint32_t)c->slots[at])->oid, w->oid,
+			    3 * sizeof(*w->oid)))
+			return (uint32_t)c->slots[at];
+	return 0;
+}
+
+static struct circle objects_now(const struct tmem_stripe *s)
+{
+	return (struct circle){ s->slots, 0, s->capacity };
+}
+
+uint32_t tmem_object_find_locked(const struct tmem_where *w)
+{
+	struct circle now = objects_now(w->stripe);
+	struct circle old = circle_before(w->stripe->slots, w->stripe->capacity);
+	uint32_t number = circle_object(&now, w);
+
+	return number ? number : circle_object(&old, w);
+}
+
+static void object_add(struct tmem_stripe *s, uint64_t slot)
+{
+	struct circle now = objects_now(s);
+
+	circle_add(NULL, &now, slot, object_home_of);
+}
+
+static int objects_prepare(struct tmem *t, struct tmem_stripe *s)
+{
+	uint32_t capacity = s->capacity ? grown(s->capacity) : 3;
+	uint64_t *slots;
+
+	table_move(t, s->slots, s->capacity, MOVE, object_home_of);
+	if (s->used + 1 < s->capacity && !full(s->used, s->capacity))
+		return 0;
+	slots = table_alloc(t, capacity);
+	if (!slots)
+		return -ENOMEM;
+	table_move(t, s->slots, s->capacity, UINT32_MAX, object_home_of);
+	table_succeed(t, slots, capacity, objects_now(s), object_home_of);
+	s->slots = slots;
+	s->capacity = capacity;
+	return 0;
+}
+
+/* The object has a number and no pages: it can be found from now on. */
+static void object_link(const struct tmem_where *w, uint32_t number)
+{
+	struct tmem_counters *n = &w->stripe->count;
+	struct tmem_object *o = tmem_object(w->pool->host, number);
+
+	o->slots = NULL;
+	o->capacity = o->count = 0;
+	atomic_store_explicit(&o->home, w->pool->number << 4 | w->hash % TMEM_STRIPES,
+			      memory_order_relaxed);
+	object_add(w->stripe, (uint64_t)w->hash << 32 | number);
+	w->stripe->used++;
+	n->objects++;
+	if (n->objects > n->objects_max)
+		n->objects_max = n->objects;
+}
+
+int tmem_object_create_locked(const struct tmem_where *w, uint32_t *number)
+{
+	struct tmem *t = w->pool->host;
+	struct tmem_object_record *r;
+
+	if (objects_prepare(t, w->stripe))
+		return -ENOMEM;
+	*number = tmem_record_alloc(t, TMEM_TABLE_OBJECT, w->hash);
+	if (!*number)
+		return -EAGAIN;
+	r = record(t, *number);
+	memcpy(r->oid, w->oid, sizeof(r->oid));
+	r->incarnation = w->pool->incarnation;
+	object_link(w, *number);
+	atomic_store_explicit(&r->pool, w->pool->number, memory_order_release);
+	return 0;
+}
+
+int tmem_object_adopt_locked(const struct tmem_where *w, uint32_t number)
+{
+	if (objects_prepare(w->pool->host, w->stripe))
+		return -ENOMEM;
+	object_link(w, number);
+	return 0;
+}
+
+/* False: it is not in c. */
+static bool object_remove(const struct circle *c, uint64_t slot)
+{
+	uint32_t at, left = c->capacity - c->base;
+
+	if (!left)
+		return false;
+	for (at = circle_home(NULL, c, slot, object_home_of); left && c->slots[at] != slot; left--) {
+		if (!c->slots[at])
+			return false;
+		at = circle_next(c, at);
+	}
+	if (left)
+		circle_remove(NULL, c, at, object_home_of);
+	return left != 0;
+}
+
+uint32_t tmem_object_each(const struct tmem_stripe *s, uint32_t *at, uint32_t end,
+			  uint32_t *hash)
+{
+	struct circle now = objects_now(s), old = circle_before(s->slots, s->capacity);
+
+	if (end > now.capacity + old.capacity)
+		end = now.capacity + old.capacity;
+	while (*at < end) {
+		uint32_t i = (*at)++;
+		uint64_t slot = i < now.capacity ? now.slots[i] : old.slots[i - now.capacity];
+
+		*hash = (uint32_t)(slot >> 32);
+		if (slot)
+			return (uint32_t)slot;
+	}
+	return 0;
+}
+
+uint32_t tmem_objects_span(const struct tmem_stripe *s)
+{
+	return s->capacity + circle_before(s->slots, s->capacity).capacity;
+}
+
+void tmem_objects_free(struct tmem *t, struct tmem_stripe *s)
+{
+	struct circle old = circle_before(s->slots, s->capacity);
+
+	table_free(t, old.slots, old.capacity);
+	table_free(t, s->slots, s->capacity);
+	s->slots = NULL;
+	s->capacity = 0;
+}
+
+void tmem_object_detach_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number,
+			       uint32_t hash)
+{
+	struct tmem *t = p->host;
+	struct circle now = objects_now(s), old = circle_before(s->slots, s->capacity);
+	uint64_t slot = (uint64_t)hash << 32 | number;
+
+	if (!object_remove(&now, slot))
+		object_remove(&old, slot);
+	s->used--;
+	s->count.objects--;
+	if (!s->used)
+		tmem_objects_free(t, s);
+	atomic_store_explicit(&record(t, number)->pool, 0, memory_order_release);
+	atomic_store_explicit(&tmem_object(t, number)->home, 0, memory_order_relaxed);
+}
+
+void tmem_object_drop_locked(struct tmem_pool *p, struct tmem_stripe *s, uint32_t number)
+{
+	struct tmem *t = p->host;
+
+	tmem_object_detach_locked(p, s, number, tmem_oid_hash(p, record(t, number)->oid));
+	tmem_pages_free(t, tmem_object(t, number));
+	tmem_record_free(t, TMEM_TABLE_OBJECT, number);
+}
+
+/* ---- pages ---------------------------------------------------------------- */
+
+static struct circle circle_now(struct tmem_object *o)
+{
+	return (struct circle){ o->capacity <= 1 ? &o->one : o->slots, 0, o->capacity };
+}
+
+static struct circle circle_old(const struct tmem_object *o)
+{
+	return circle_before(o->slots, o->capacity);
 }
 
 static uint32_t tag_of(uint64_t entry)
@@ -335,6 +449,11 @@ static bool confirm(struct tmem *t, uint32_t number, uint32_t index, tmem_handle
 	return seen == index || ((seen ^ index) & TAG_MASK) || !tmem_page_intact(t, h, number);
 }
 
+static uint32_t page_home_of(const struct tmem *t, uint64_t entry, uint32_t capacity)
+{
+	return page_home(t, tag_of(entry), capacity);
+}
+
 static bool circle_find(struct tmem *t, const struct circle *c, uint32_t index, tmem_handle h,
 			struct tmem_entry *e)
 {
@@ -342,7 +461,8 @@ static bool circle_find(struct tmem *t, const struct circle *c, uint32_t index, 
 
 	if (!left)
 		return false;
-	for (e->at = circle_home(t, c, tag); left && c->slots[e->at];
+	e->at = circle_home(t, c, (uint64_t)tag << TAG_SHIFT, page_home_of);
+	for (; left && c->slots[e->at];
 	     e->at = circle_next(c, e->at), left--) {
 		if (tag_of(c->slots[e->at]) != tag)
 			continue;
@@ -379,68 +499,27 @@ bool tmem_page_find_handle_locked(struct tmem *t, struct tmem_object *o, uint32_
 	return probe(t, o, number, index, h, e);
 }
 
-static void page_add(struct tmem *t, struct tmem_object *o, uint64_t entry)
-{
-	struct circle c = circle_now(o);
-	uint32_t at = circle_home(t, &c, tag_of(entry));
-
-	while (c.slots[at])
-		at = circle_next(&c, at);
-	c.slots[at] = entry;
-}
-
-/* Empty so many places more of the table before this one. */
-static void move_on(struct tmem *t, struct tmem_object *o, uint32_t places)
-{
-	struct wide *w = is_wide(o->capacity) ? wide_of(o->slots) : NULL;
-
-	if (!w || !w->old)
-		return;
-	for (; places && w->moved < w->old_capacity; places--) {
-		uint64_t *slot = &w->old[w->moved++];
-
-		if (*slot)
-			page_add(t, o, *slot);
-		*slot = 0;
-	}
-	if (w->moved < w->old_capacity)
-		return;
-	table_free(t, w->old, w->old_capacity);
-	w->old = NULL;
-}
-
 static int resize(struct tmem *t, struct tmem_object *o, uint32_t capacity)
 {
-	struct tmem_object old;
-	struct circle from;
+	struct tmem_object before;
 	uint64_t *slots = NULL;
-	uint32_t i;
 
 	if (capacity > 1) {
 		slots = table_alloc(t, capacity);
 		if (!slots)
 			return -ENOMEM;
 	}
-	move_on(t, o, UINT32_MAX);
-	old = (struct tmem_object){ .slots = o->slots, .capacity = o->capacity };
+	table_move(t, o->slots, o->capacity, UINT32_MAX, page_home_of);
+	before = (struct tmem_object){ .slots = o->slots, .capacity = o->capacity };
 	o->slots = slots;
 	o->capacity = capacity;
-	if (is_wide(capacity)) {
-		wide_of(slots)->old = old.slots;
-		wide_of(slots)->old_capacity = old.capacity;
-		return 0;
-	}
-	from = circle_now(&old);
-	for (i = 0; i < from.capacity; i++)
-		if (from.slots[i])
-			page_add(t, o, from.slots[i]);
-	table_free(t, old.slots, old.capacity);
+	table_succeed(t, circle_now(o).slots, capacity, circle_now(&before), page_home_of);
 	return 0;
 }
 
 int tmem_page_prepare_locked(struct tmem *t, struct tmem_object *o)
 {
-	move_on(t, o, MOVE);
+	table_move(t, o->slots, o->capacity, MOVE, page_home_of);
 	if (!full(o->count, o->capacity))
 		return 0;
 	return resize(t, o, o->capacity ? grown(o->capacity) : 1);
@@ -448,7 +527,9 @@ int tmem_page_prepare_locked(struct tmem *t, struct tmem_object *o)
 
 void tmem_page_insert_locked(struct tmem *t, struct tmem_object *o, uint32_t index, tmem_handle h)
 {
-	page_add(t, o, (uint64_t)(index & TAG_MASK) << TAG_SHIFT | h);
+	struct circle c = circle_now(o);
+
+	circle_add(t, &c, (uint64_t)(index & TAG_MASK) << TAG_SHIFT | h, page_home_of);
 	o->count++;
 }
 
@@ -470,31 +551,15 @@ void tmem_page_replace_locked(struct tmem_entry *e, tmem_handle h)
 	e->handle = h;
 }
 
-static void circle_remove(struct tmem *t, const struct circle *c, uint32_t hole)
-{
-	uint32_t at = hole, left = c->capacity - c->base - 1;
-
-	for (; left; left--) {
-		at = circle_next(c, at);
-		if (!c->slots[at])
-			break;
-		if (!moves_back(circle_home(t, c, tag_of(c->slots[at])), hole, at))
-			continue;
-		c->slots[hole] = c->slots[at];
-		hole = at;
-	}
-	c->slots[hole] = 0;
-}
-
 void tmem_page_remove_locked(struct tmem *t, struct tmem_entry *e)
 {
 	struct tmem_object *o = e->object;
 	uint32_t at = e->at;
 	struct circle c = circle_at(o, &at);
 
-	circle_remove(t, &c, at);
+	circle_remove(t, &c, at, page_home_of);
 	o->count--;
-	move_on(t, o, MOVE);
+	table_move(t, o->slots, o->capacity, MOVE, page_home_of);
 	/* Shrinking may fail: then the table stays as it is. */
 	if (o->capacity > SMALL && o->count < o->capacity / 4)
 		resize(t, o, grown(is_wide(o->capacity) ? grown(o->count) : o->count));

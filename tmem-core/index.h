@@ -69,6 +69,17 @@ void tmem_page_remove_locked(struct tmem *t, struct tmem_entry *e);
 /* Each entry of an object: start with *at = 0; 0 at the end. */
 tmem_handle tmem_page_each(struct tmem_object *o, uint32_t *at, uint32_t *tag);
 
+/*
+ * Each object of a stripe, by places of its table from *at (0) to before end; 0: there
+ * is none any more.  What is removed may bring another one to its place, *at - 1.
+ */
+uint32_t tmem_object_each(const struct tmem_stripe *s, uint32_t *at, uint32_t end,
+			  uint32_t *hash);
+
+/* Places there are; free them all. */
+uint32_t tmem_objects_span(const struct tmem_stripe *s);
+void tmem_objects_free(struct tmem *t, struct tmem_stripe *s);
+
 /* Free the entries of an object that was detached. */
 void tmem_pages_free(struct tmem *t, struct tmem_object *o);
 

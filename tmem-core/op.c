@@ -130,10 +130,10 @@ static bool sweep_object_locked(struct tmem_pool *p, struct tmem_stripe *s, uint
 /* One at a time, from the start again: unlinking moves entries, and this is rare. */
 static bool sweep_stripe_locked(struct tmem_pool *p, struct tmem_stripe *s, struct tmem_client *c)
 {
-	uint32_t at;
+	uint32_t at = 0, number, hash;
 
-	for (at = 0; at < s->capacity; at++)
-		if (s->slots[at] && sweep_object_locked(p, s, (uint32_t)s->slots[at], c))
+	while ((number = tmem_object_each(s, &at, UINT32_MAX, &hash)))
+		if (sweep_object_locked(p, s, number, c))
 			return true;
 	return false;
 }

@@ -68,12 +68,11 @@ static void shell_release(struct tmem_pool *p)
 
 	for (i = 0; i < TMEM_STRIPES; i++) {
 		struct tmem_stripe *s = &p->stripe[i];
-		uint32_t at;
+		uint32_t at = 0, number, hash;
 
-		for (at = 0; at < s->capacity; at++)
-			if (s->slots[at])
-				tmem_pages_free(t, tmem_object(t, (uint32_t)s->slots[at]));
-		tmem_free(&t->heap, s->slots);
+		while ((number = tmem_object_each(s, &at, UINT32_MAX, &hash)))
+			tmem_pages_free(t, tmem_object(t, number));
+		tmem_objects_free(t, s);
 		tmem_lock_done(&s->lock);
 	}
 	tmem_free_aligned(&t->heap, p);

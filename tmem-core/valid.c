@@ -77,12 +77,19 @@ static void check_object_locked(struct tmem_pool *p, uint32_t number, struct tme
 static void check_stripe(struct tmem_pool *p, struct tmem_stripe *s, struct report *r)
 {
 	struct tmem_counters sum = { 0 };
-	uint32_t i;
+	uint32_t at = 0, number, hash;
 
 	tmem_lock(&s->lock);
-	for (i = 0; i < s->capacity; i++)
-		if (s->slots[i])
-			check_object_locked(p, (uint32_t)s->slots[i], &sum, r);
+	while ((number = tmem_object_each(s, &at, UINT32_MAX, &hash))) {
+		const struct tmem_object_record *o;
+		struct tmem_where w;
+
+		o = tmem_record(p->host, TMEM_TABLE_OBJECT, number);
+		tmem_where(p, o->oid, 0, &w);
+		check(r, tmem_object_find_locked(&w) == number,
+		      "pool %u: object %u is in the table, and not found", p->number, number);
+		check_object_locked(p, number, &sum, r);
+	}
 	check(r, sum.objects == s->used && s->used == s->count.objects,
 	      "pool %u: %llu objects, count %llu", p->number, (unsigned long long)sum.objects, (unsigned long long)s->count.objects);
 	check(r, sum.pages == s->count.pages, "pool %u: %llu pages, count %llu", p->number,

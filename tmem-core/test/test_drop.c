@@ -143,6 +143,38 @@ static void test_found_on_every_step_of_growth(void **state)
 	}
 }
 
+#define OBJECTS	(5000u * GROWN)	/* enough for wide tables: a pool has 16 of them */
+
+/* The pool's own tables, of objects: the same. */
+static void test_many_objects(void **state)
+{
+	uint64_t rng = rnd_seed(2), held_now = 0;
+	static bool there[OBJECTS];
+
+	(void)state;
+	for (unsigned i = 0; i < 4 * OBJECTS; i++) {
+		uint32_t o = rnd_below(&rng, OBJECTS);
+		struct tmem_key key = core_key(o, 0);
+
+		if (rnd_below(&rng, 8)) {
+			assert_int_equal(core_put(&core, client, 1, key, o * 8), 0);
+			held_now += !there[o];
+			there[o] = true;
+		} else {
+			assert_int_equal(tmem_flush_page(client, 1, &key), there[o]);
+			held_now -= there[o];
+			there[o] = false;
+		}
+		if (i % 997 == 0)
+			assert_true(is_valid());
+	}
+	for (uint32_t o = 0; o < OBJECTS; o++)
+		assert_int_equal(core_get(&core, client, 1, core_key(o, 0), o * 8ull),
+				 there[o] ? 0 : -ENOENT);
+	assert_int_equal(held(TMEM_PERSISTENT), held_now);
+	assert_int_equal(tmem_client_flush(client), held_now);
+}
+
 /* ---- in steps ---------------------------------------------------------------------- */
 
 static void test_object_is_gone_before_the_first_step(void **state)
@@ -266,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_grows_and_shrinks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_found_on_every_step_of_growth, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_objects, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_object_is_gone_before_the_first_step, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_pool_is_gone_before_the_first_step, setup,
