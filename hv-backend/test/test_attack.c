@@ -388,13 +388,13 @@ static void check(const char *name, void (*attack)(void))
 		check_memory(before);
 		return;
 	}
-	for (unsigned i = 0; i < TRIES && (!best || best > 2); i++) {
+	for (unsigned i = 0; i < TRIES && !(best > 0 && best <= 2); i++) {
 		r = ratio(name, attack);
-		if (r && (!best || r < best))
+		if (r > 0 && (best <= 0 || r < best))
 			best = r;
 	}
 	check_memory(before);
-	if (!best) {
+	if (best <= 0) {
 		print_message("# %s: the machine is too busy to tell\n", name);
 		skip();
 	}
