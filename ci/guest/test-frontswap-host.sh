@@ -5,6 +5,8 @@
 # a keeper restarts costs a pause.  One that is gone for good takes pages with it: they are
 # errors, and what the kernel then could read of the disk is never taken for them.
 #
+# Seen red: reads that follow a failed load sent to the disk; hog found 10789 wrong pages.
+#
 #   KILLS=N   how often it is restarted (6)
 # kernels: 5.10 5.10-cleancache
 # shellcheck source=ci/guest/lib.sh
