@@ -545,7 +545,8 @@ static struct circle circle_at(struct tmem_object *o, uint32_t *at)
 void tmem_page_replace_locked(struct tmem_entry *e, tmem_handle h)
 {
 	uint32_t at = e->at;
-	uint64_t *slot = &circle_at(e->object, &at).slots[at];
+	struct circle c = circle_at(e->object, &at);
+	uint64_t *slot = &c.slots[at];
 
 	*slot = (*slot & ~HANDLE_MASK) | h;
 	e->handle = h;
