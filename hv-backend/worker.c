@@ -144,9 +144,21 @@ static struct queue_lane *lane_of(struct fair_guest *g)
 	return (struct queue_lane *)((char *)g - offsetof(struct queue_lane, fair));
 }
 
-#define for_each_active(w, q) \
-	for (struct fair_guest *g_ = (w)->fair.first; g_; g_ = g_->next) \
-		for (struct queue *q = lane_of(g_)->active; q; q = q->next_active)
+/* A guest that is in the order has active queues. */
+static struct queue *active_of(struct fair_guest *g)
+{
+	return g ? lane_of(g)->active : NULL;
+}
+
+static struct queue *active_first(const struct worker *w)
+{
+	return active_of(w->fair.first);
+}
+
+static struct queue *active_after(const struct queue *q)
+{
+	return q->next_active ? q->next_active : active_of(q->lane->fair.next);
+}
 
 static void lane_append(struct queue_lane *l, struct queue *q)
 {
@@ -373,7 +385,7 @@ static bool worker_settle(struct worker *w)
 {
 	bool work = false;
 
-	for_each_active(w, q)
+	for (struct queue *q = active_first(w); q; q = active_after(q))
 		work |= queue_kick_want(q);
 	return work;
 }
@@ -381,23 +393,19 @@ static bool worker_settle(struct worker *w)
 static void worker_rouse(struct worker *w)
 {
 	alarm_set(&w->alarm, w->fair.first != NULL || w->alarm.on);
-	for_each_active(w, q)
+	for (struct queue *q = active_first(w); q; q = active_after(q))
 		queue_kick_spare(q);
 }
 
 /* Queues without kicks stay active: they are what the timeout is for. */
 static void worker_quiet(struct worker *w)
 {
-	struct fair_guest *g, *next_guest;
-	struct queue *q, *next;
+	struct queue *next;
 
-	for (g = w->fair.first; g; g = next_guest) {
-		next_guest = g->next;
-		for (q = lane_of(g)->active; q; q = next) {
-			next = q->next_active;
-			if (!q->polled)
-				active_remove(w, q);
-		}
+	for (struct queue *q = active_first(w); q; q = next) {
+		next = active_after(q);
+		if (!q->polled)
+			active_remove(w, q);
 	}
 }
 

@@ -18,6 +18,7 @@
  */
 #include "index.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <xxhash.h>
@@ -172,6 +173,7 @@ static void circle_add(const struct tmem *t, const struct circle *c, uint64_t en
 {
 	uint32_t at = circle_home(t, c, entry, home_of);
 
+	assert(c->slots);
 	while (c->slots[at])
 		at = circle_next(c, at);
 	c->slots[at] = entry;
@@ -182,6 +184,7 @@ static void circle_remove(const struct tmem *t, const struct circle *c, uint32_t
 {
 	uint32_t at = hole, left = c->capacity - c->base - 1;
 
+	assert(c->slots);
 	for (; left; left--) {
 		at = circle_next(c, at);
 		if (!c->slots[at])
@@ -370,8 +373,11 @@ uint32_t tmem_object_each(const struct tmem_stripe *s, uint32_t *at, uint32_t en
 		end = now.capacity + old.capacity;
 	while (*at < end) {
 		uint32_t i = (*at)++;
-		uint64_t slot = i < now.capacity ? now.slots[i] : old.slots[i - now.capacity];
+		struct circle c = i < now.capacity ? now : old;
+		uint64_t slot;
 
+		assert(c.slots);
+		slot = c.slots[i < now.capacity ? i : i - now.capacity];
 		*hash = (uint32_t)(slot >> 32);
 		if (slot)
 			return (uint32_t)slot;
@@ -546,9 +552,9 @@ void tmem_page_replace_locked(struct tmem_entry *e, tmem_handle h)
 {
 	uint32_t at = e->at;
 	struct circle c = circle_at(e->object, &at);
-	uint64_t *slot = &c.slots[at];
 
-	*slot = (*slot & ~HANDLE_MASK) | h;
+	assert(c.slots);
+	c.slots[at] = (c.slots[at] & ~HANDLE_MASK) | h;
 	e->handle = h;
 }
 

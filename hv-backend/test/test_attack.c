@@ -98,7 +98,7 @@ static double victim_p99(void)
 {
 	static uint64_t rng = 1;
 	uint64_t end = cpus_now() + ROUND_NS;
-	unsigned n = 0;
+	unsigned n = 0, p99;
 
 	while (n < 100 || (n < OPS_MAX - 8 && cpus_now() < end)) {
 		struct timespec gap = { .tv_nsec = GAP_NS + random_below(&rng, GAP_MORE_NS) };
@@ -108,7 +108,8 @@ static double victim_p99(void)
 		nanosleep(&gap, NULL);
 	}
 	qsort(ns, n, sizeof(ns[0]), by_value);
-	return (double)ns[n - 1 - n / 100];
+	p99 = n - 1 - n / 100;
+	return (double)ns[p99];
 }
 
 /* ---- the neighbour --------------------------------------------------------- */
