@@ -107,6 +107,8 @@ static void resumed(void *arg, bool fresh, uint64_t stamp)
 	(void)stamp;
 }
 
+static int inflight_file = -1;
+
 /* All that a device may have. */
 static const struct vhost_device device = {
 	.features = 1u << 9,
@@ -114,6 +116,7 @@ static const struct vhost_device device = {
 	.config_size = 13,
 	.life = life,
 	.resumed = resumed,
+	.inflight_file = &inflight_file,
 };
 
 static void converse(struct host *h, const uint8_t *data, size_t size)
@@ -136,6 +139,9 @@ static void converse(struct host *h, const uint8_t *data, size_t size)
 	}
 	vhost_backend_destroy(v);
 	close(pair[0]);
+	if (inflight_file >= 0)
+		close(inflight_file);
+	inflight_file = -1;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
