@@ -3,12 +3,12 @@
  * stale.c - make a host answer that it does not know the session.
  *
  * Owns:    nothing; it borrows the region of a guest on ivshmem from its tmemd.
- * How:     writes a wrong epoch into every put and get it finds in the region, as fast
- *          as it can, until the guest says HELLO again: then it ends with 0.  A request
- *          that it meets between guest and host is answered TMEMP_STALE_EPOCH.
- * Must not: touch a HELLO; go on for more than SECONDS (2: the guest said none).
+ * How:     writes a wrong epoch into one put or get that is on its way.  Unless the host
+ *          had read it by then, it answers TMEMP_STALE_EPOCH.
+ * Must not: touch a second one: the guest may have said HELLO since then, and what
+ *          comes soon after that it does not forgive.
  *
- * Usage: stale PID-OF-TMEMD SECONDS
+ * Usage: stale PID-OF-TMEMD SECONDS    0: one was spoiled; 2: none came
  */
 #include <dirent.h>
 #include <endian.h>
@@ -25,6 +25,7 @@
 
 #define SLOTS_MAX	64u	/* the guest uses no more, */
 #define CHAIN		3u	/* and so many descriptors for each */
+#define RESPONSE	64u	/* of a block, as the module has it */
 
 static int region_open(const char *pid)
 {
@@ -44,39 +45,42 @@ static int region_open(const char *pid)
 	return -1;
 }
 
-/* Spoil what is in one queue's blocks.  True: one of them is a HELLO. */
+/* Spoil one that is on its way in a queue's blocks. */
 static int queue_spoil(char *blocks, unsigned count)
 {
-	int hello = 0;
-
 	for (unsigned i = 0; i < count; i++) {
-		struct tmemp_request *r = (void *)(blocks + (size_t)i * TMEMP_IVSHMEM_BLOCK);
+		char *block = blocks + (size_t)i * TMEMP_IVSHMEM_BLOCK;
+		struct tmemp_request *r = (void *)block;
+		struct tmemp_response *answer = (void *)(block + RESPONSE);
 		unsigned op = le16toh(__atomic_load_n(&r->op, __ATOMIC_RELAXED));
 
-		if (op == TMEMP_OP_HELLO)
-			hello = 1;
-		if (op == TMEMP_OP_PUT || op == TMEMP_OP_GET)
-			__atomic_store_n(&r->epoch, htole64(1), __ATOMIC_RELAXED);
+		if ((op != TMEMP_OP_PUT && op != TMEMP_OP_GET) ||
+		    le32toh(__atomic_load_n(&answer->status, __ATOMIC_RELAXED)) != TMEMP_STATUS_NONE)
+			continue;
+		__atomic_store_n(&r->epoch, htole64(1), __ATOMIC_RELAXED);
+		return 1;
 	}
-	return hello;
+	return 0;
 }
 
 static int spoil(char *region, time_t end)
 {
 	const struct tmemp_ivshmem_header *h = (void *)region;
 	unsigned count = le32toh(h->slots), chains = le32toh(h->ring_size) / CHAIN;
-	int hello = 0;
 
 	if (count > chains)
 		count = chains;
 	if (count > SLOTS_MAX)
 		count = SLOTS_MAX;
-	while (!hello && time(NULL) < end) {
-		for (unsigned q = 0; q < le32toh(h->queues); q++)
-			hello |= queue_spoil(region + le64toh(h->data) + q * le64toh(h->data_stride) +
-					     (size_t)count * TMEMP_PAGE_SIZE, count);
+	while (time(NULL) < end) {
+		for (unsigned q = 0; q < le32toh(h->queues); q++) {
+			char *data = region + le64toh(h->data) + q * le64toh(h->data_stride);
+
+			if (queue_spoil(data + (size_t)count * TMEMP_PAGE_SIZE, count))
+				return 0;
+		}
 	}
-	return hello ? 0 : 2;
+	return 2;
 }
 
 int main(int argc, char *argv[])

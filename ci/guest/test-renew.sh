@@ -27,7 +27,13 @@ swap_stop && rmmod tmem
 EOS
 )"
 guest_at swapping
-check "a session that the host does not know is opened again" "$work/stale" "$tmemd_pid" 60
+# One request at a time, until the guest has been told so.
+session_unknown() {
+	"$work/stale" "$tmemd_pid" 5
+	sleep 0.5
+	guest_said one 'saying HELLO again'
+}
+check "a session that the host does not know is opened again" await $((20 * slow)) session_unknown
 puts=$(host_stat one persistent puts_ok)
 check "pages are offered again" await $((20 * slow)) host_puts_above one $((puts + 500))
 guest_go end
