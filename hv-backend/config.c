@@ -149,8 +149,7 @@ const struct config_option config_options[] = {
 	{ NULL, NULL, NULL },
 };
 
-__attribute__((format(printf, 2, 3)))
-static int refuse(struct config_error *e, const char *fmt, ...)
+int config_refuse(struct config_error *e, const char *fmt, ...)
 {
 	va_list args;
 
@@ -187,13 +186,13 @@ static int set_integer(const struct field *f, void *base, const char *text, stru
 	}
 	err = size_parse(text, &value);
 	if (err == -ERANGE)
-		return refuse(e, "%s: %.40s is too large", f->name, text);
+		return config_refuse(e, "%s: %.40s is too large", f->name, text);
 	if (err || (f->kind == KIND_NUMBER && text[strspn(text, "0123456789")]))
-		return refuse(e, "%s: \"%.40s\" is not a %s", f->name, text,
-			      f->kind == KIND_NUMBER ? "number" : "size (like 512M or 2G)");
+		return config_refuse(e, "%s: \"%.40s\" is not a %s", f->name, text,
+				     f->kind == KIND_NUMBER ? "number" : "size (like 512M or 2G)");
 	if (value < f->min || value > f->max)
-		return refuse(e, "%s: %.40s is out of range, %llu to %llu", f->name, text,
-			      (unsigned long long)f->min, (unsigned long long)f->max);
+		return config_refuse(e, "%s: %.40s is out of range, %llu to %llu", f->name, text,
+				     (unsigned long long)f->min, (unsigned long long)f->max);
 	store_integer(f, base, value);
 	return 0;
 }
@@ -203,10 +202,10 @@ static int set_text(const struct field *f, void *base, const char *text, struct 
 	size_t length = strlen(text);
 
 	if (length < f->min)
-		return refuse(e, "%s: is empty", f->name);
+		return config_refuse(e, "%s: is empty", f->name);
 	if (length >= f->max)
-		return refuse(e, "%s: is longer than %llu bytes", f->name,
-			      (unsigned long long)f->max - 1);
+		return config_refuse(e, "%s: is longer than %llu bytes", f->name,
+				     (unsigned long long)f->max - 1);
 	memcpy((char *)base + f->offset, text, length + 1);
 	return 0;
 }
@@ -224,7 +223,7 @@ static int set_choice(const struct field *f, void *base, const char *text, struc
 		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
 					 f->choices[i]);
 	}
-	return refuse(e, "%s: \"%.40s\" is not one of %s", f->name, text, known);
+	return config_refuse(e, "%s: \"%.40s\" is not one of %s", f->name, text, known);
 }
 
 static int field_set(const struct field *f, void *base, const char *text, struct config_error *e)
@@ -255,7 +254,7 @@ int config_set(struct config *c, const char *name, const char *value, struct con
 {
 	const struct field *f = field_find(daemon_fields, name);
 
-	return f ? field_set(f, c, value, e) : refuse(e, "%.60s: no such option", name);
+	return f ? field_set(f, c, value, e) : config_refuse(e, "%.60s: no such option", name);
 }
 
 int config_quota_set(struct tmem_quota *q, const char *name, const char *value,
@@ -263,14 +262,14 @@ int config_quota_set(struct tmem_quota *q, const char *name, const char *value,
 {
 	const struct field *f = field_find(quota_fields, name);
 
-	return f ? field_set(f, q, value, e) : refuse(e, "%.60s: no such option", name);
+	return f ? field_set(f, q, value, e) : config_refuse(e, "%.60s: no such option", name);
 }
 
 int config_quota_check(const struct tmem_quota *q, struct config_error *e)
 {
 	if (q->min > q->max)
-		return refuse(e, "min (%llu) is above max (%llu)", (unsigned long long)q->min,
-			      (unsigned long long)q->max);
+		return config_refuse(e, "min (%llu) is above max (%llu)",
+				     (unsigned long long)q->min, (unsigned long long)q->max);
 	return 0;
 }
 
@@ -283,8 +282,8 @@ int config_mins_check(const struct config *c, uint64_t arena, struct config_erro
 			sum = UINT64_MAX;
 	}
 	if (sum > arena)
-		return refuse(e, "min: the guests' mins add up to %llu, the arena has %llu",
-			      (unsigned long long)sum, (unsigned long long)arena);
+		return config_refuse(e, "min: the guests' mins add up to %llu, the arena has %llu",
+				     (unsigned long long)sum, (unsigned long long)arena);
 	return 0;
 }
 
@@ -320,13 +319,13 @@ static struct config_guest *guest_get(struct config *c, const char *name, struct
 	if (g)
 		return g;
 	if (!config_name_is_valid(name)) {
-		refuse(e, "\"%.80s\" is not a guest name: 1 to %u letters, digits, . _ -, "
-			  "a letter or digit first", name, TMEM_NAME_MAX - 1);
+		config_refuse(e, "\"%.80s\" is not a guest name: 1 to %u letters, digits, . _ -, "
+			      "a letter or digit first", name, TMEM_NAME_MAX - 1);
 		return NULL;
 	}
 	g = reallocarray(c->guests, c->guest_count + 1, sizeof(*g));
 	if (!g) {
-		refuse(e, "out of memory");
+		config_refuse(e, "out of memory");
 		return NULL;
 	}
 	c->guests = g;
@@ -383,24 +382,24 @@ static int section_begin(struct parser *p, char *text)
 	size_t known = p->c->guest_count;
 
 	if (!end || end[1 + strspn(end + 1, " \t")])
-		return refuse(p->e, "a section line is [tmemd] or [guest NAME]");
+		return config_refuse(p->e, "a section line is [tmemd] or [guest NAME]");
 	*end = '\0';
 	p->seen = 0;
 	if (!strcmp(text, "tmemd")) {
 		if (p->daemon_done)
-			return refuse(p->e, "[tmemd] stands twice");
+			return config_refuse(p->e, "[tmemd] stands twice");
 		p->daemon_done = true;
 		p->section = SECTION_DAEMON;
 		return 0;
 	}
 	if (strncmp(text, "guest ", 6))
-		return refuse(p->e, "[%.60s]: no such section", text);
+		return config_refuse(p->e, "[%.60s]: no such section", text);
 	g = guest_get(p->c, text + 6, p->e);
 	if (!g)
 		return -EINVAL;
 	p->guest = (size_t)(g - p->c->guests);
 	if (p->c->guest_count == known && p->guest >= p->guests_before)
-		return refuse(p->e, "[guest %s] stands twice", g->name);
+		return config_refuse(p->e, "[guest %s] stands twice", g->name);
 	p->section = SECTION_GUEST;
 	return 0;
 }
@@ -417,13 +416,13 @@ static int line_get(struct parser *p, char *line, size_t size)
 	p->line++;
 	while ((ch = getc(p->stream)) != EOF && ch != '\n') {
 		if (ch == '\0')
-			return refuse(p->e, "a NUL byte");
+			return config_refuse(p->e, "a NUL byte");
 		if (length + 2 >= size)
-			return refuse(p->e, "a line is longer than %zu bytes", size - 2);
+			return config_refuse(p->e, "a line is longer than %zu bytes", size - 2);
 		line[length++] = (char)ch;
 	}
 	if (ferror(p->stream))
-		return refuse(p->e, "cannot be read");
+		return config_refuse(p->e, "cannot be read");
 	if (length && line[length - 1] == '\r')
 		length--;
 	line[length] = '\0';
@@ -453,7 +452,7 @@ static char *parser_line(char *line, int size, void *arg)
 		p->err = section_begin(p, text + 1);
 		*text = '\0';
 	} else if (*text && !strchr("#;", *text) && !strpbrk(text, "=:")) {
-		p->err = refuse(p->e, "\"%.60s\" is not OPTION = VALUE", text);
+		p->err = config_refuse(p->e, "\"%.60s\" is not OPTION = VALUE", text);
 	}
 	if (p->err)
 		return NULL;
@@ -464,7 +463,7 @@ static char *parser_line(char *line, int size, void *arg)
 static int mark_seen(struct parser *p, unsigned field, const char *name)
 {
 	if (p->seen & (1u << field))
-		return refuse(p->e, "%s: given twice", name);
+		return config_refuse(p->e, "%s: given twice", name);
 	p->seen |= 1u << field;
 	return 0;
 }
@@ -482,7 +481,7 @@ static int guest_option(struct parser *p, const char *name, const char *value)
 	}
 	f = field_find(quota_fields, name);
 	if (!f)
-		return refuse(p->e, "%.60s: no such option of a guest", name);
+		return config_refuse(p->e, "%.60s: no such option of a guest", name);
 	err = mark_seen(p, (unsigned)(f - quota_fields), name);
 	if (!err)
 		err = field_set(f, &g->quota, value, p->e);
@@ -495,7 +494,7 @@ static int daemon_option(struct parser *p, const char *name, const char *value)
 	int err;
 
 	if (!f)
-		return refuse(p->e, "%.60s: no such option of [tmemd]", name);
+		return config_refuse(p->e, "%.60s: no such option of [tmemd]", name);
 	err = mark_seen(p, (unsigned)(f - daemon_fields), name);
 	return err ? err : field_set(f, p->c, value, p->e);
 }
@@ -510,7 +509,7 @@ static int parser_option(void *arg, const char *section, const char *name, const
 		return 0;
 	switch (p->section) {
 	case SECTION_NONE:
-		p->err = refuse(p->e, "%.60s: stands before any section", name);
+		p->err = config_refuse(p->e, "%.60s: stands before any section", name);
 		break;
 	case SECTION_DAEMON:
 		p->err = daemon_option(p, name, value);
@@ -531,9 +530,9 @@ int config_read_stream(struct config *c, FILE *stream, const char *file, struct 
 	int err = ini_parse_stream(parser_line, &p, parser_option, &p);
 
 	if (!p.err && err)
-		p.err = refuse(&reason, "not understood");
+		p.err = config_refuse(&reason, "not understood");
 	if (p.err)
-		refuse(e, "%.200s:%u: %.280s", file, p.line, reason.text);
+		config_refuse(e, "%.200s:%u: %.280s", file, p.line, reason.text);
 	return p.err;
 }
 
@@ -544,7 +543,7 @@ int config_read(struct config *c, const char *file, struct config_error *e)
 
 	if (!stream) {
 		err = -errno;
-		refuse(e, "%.200s: %s", file, strerror(-err));
+		config_refuse(e, "%.200s: %s", file, strerror(-err));
 		return err;
 	}
 	err = config_read_stream(c, stream, file, e);
@@ -585,8 +584,9 @@ static int socket_path(const struct config *c, const char *name, const char *suf
 	int n = snprintf(out, CONFIG_SOCKET_MAX, "%s/%s%s", c->run_dir, name, suffix);
 
 	if (n < 0 || n >= CONFIG_SOCKET_MAX)
-		return refuse(e, "run-dir: %s/%s%s is longer than a socket's path may be (%d)",
-			      c->run_dir, name, suffix, CONFIG_SOCKET_MAX - 1);
+		return config_refuse(e,
+				     "run-dir: %s/%s%s is longer than a socket's path may be (%d)",
+				     c->run_dir, name, suffix, CONFIG_SOCKET_MAX - 1);
 	return 0;
 }
 
@@ -616,13 +616,14 @@ static int socket_is_free(const struct config *c, size_t guest, unsigned n,
 	const char *path = socket_of(g, n), *other = NULL;
 
 	if (!strcmp(path, c->control_socket))
-		return refuse(e, "guest %s: %s is the control socket", g->name, path);
+		return config_refuse(e, "guest %s: %s is the control socket", g->name, path);
 	if (!strcmp(path, c->http_socket))
-		return refuse(e, "guest %s: %s is the socket of the metrics", g->name, path);
+		return config_refuse(e, "guest %s: %s is the socket of the metrics", g->name, path);
 	for (size_t i = 0; i <= guest && !other; i++)
 		other = socket_find(&c->guests[i], i < guest ? UINT_MAX : n, path);
 	if (other)
-		return refuse(e, "guests %s and %s have the same socket, %s", other, g->name, path);
+		return config_refuse(e, "guests %s and %s have the same socket, %s", other, g->name,
+				     path);
 	return 0;
 }
 
@@ -632,16 +633,16 @@ static int disk_finish(const struct config *c, struct config_guest *g, struct co
 	int n = 0;
 
 	if (g->disk_size % TMEM_PAGE_SIZE)
-		return refuse(e, "guest %s: disk-size (%llu) is not a multiple of %u", g->name,
-			      (unsigned long long)g->disk_size, TMEM_PAGE_SIZE);
+		return config_refuse(e, "guest %s: disk-size (%llu) is not a multiple of %u",
+				     g->name, (unsigned long long)g->disk_size, TMEM_PAGE_SIZE);
 	if (!strcmp(g->disk_spill, "none"))
 		g->disk_spill[0] = '\0';
 	else if (!g->disk_spill[0] && c->spill_dir[0])
 		n = snprintf(g->disk_spill, sizeof(g->disk_spill), "%s/%s.spill", c->spill_dir,
 			     g->name);
 	if (n >= (int)sizeof(g->disk_spill))
-		return refuse(e, "spill-dir: %s/%s.spill is longer than %zu bytes", c->spill_dir,
-			      g->name, sizeof(g->disk_spill) - 1);
+		return config_refuse(e, "spill-dir: %s/%s.spill is longer than %zu bytes",
+				     c->spill_dir, g->name, sizeof(g->disk_spill) - 1);
 	return g->disk_socket[0] ? 0 : socket_path(c, g->name, "-disk.sock", g->disk_socket, e);
 }
 
@@ -667,8 +668,9 @@ static int mark_order(const char *lower_name, uint64_t lower, const char *upper_
 		      uint64_t upper, struct config_error *e)
 {
 	if (lower && upper && lower > upper)
-		return refuse(e, "%s (%llu) is above %s (%llu)", lower_name,
-			      (unsigned long long)lower, upper_name, (unsigned long long)upper);
+		return config_refuse(e, "%s (%llu) is above %s (%llu)", lower_name,
+				     (unsigned long long)lower, upper_name,
+				     (unsigned long long)upper);
 	return 0;
 }
 
@@ -697,8 +699,9 @@ int config_finish(struct config *c, struct config_error *e)
 	if (c->persistent_max == TMEM_NO_LIMIT)
 		c->persistent_max = c->arena / 4 * 3;
 	if (c->persistent_max > c->arena)
-		return refuse(e, "persistent-max (%llu) is above arena (%llu)",
-			      (unsigned long long)c->persistent_max, (unsigned long long)c->arena);
+		return config_refuse(e, "persistent-max (%llu) is above arena (%llu)",
+				     (unsigned long long)c->persistent_max,
+				     (unsigned long long)c->arena);
 	err = policy_finish(c, e);
 	if (!err)
 		err = config_mins_check(c, c->arena, e);

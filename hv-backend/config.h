@@ -75,6 +75,10 @@ struct config_error {
 	char text[512];
 };
 
+/* Say why in e; -EINVAL. */
+__attribute__((format(printf, 2, 3)))
+int config_refuse(struct config_error *e, const char *fmt, ...);
+
 /* One option of [tmemd]: NAME = value in the file, --NAME value as a flag. */
 struct config_option {
 	const char *name, *value, *help;

@@ -29,7 +29,8 @@ char *config_edit(const char *text, const char *guest, const struct config_setti
 /*
  * The same for several guests in a file, which is replaced at once or stays as it
  * is.  What would not be read again, or where mins add up to more than arena
- * bytes, is refused; with arena 0, what the daemon would not start with.  -EINVAL with the reason in e, or what the file system said.
+ * bytes, is refused; with arena 0, what the daemon would not start with.  -EINVAL with
+ * the reason in e, or what the file system said.
  */
 int config_edit_file(const char *path, const char *const *guests, size_t guest_count,
 		     const struct config_setting *settings, size_t count, uint64_t arena,

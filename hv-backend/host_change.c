@@ -9,23 +9,11 @@
 #include "host_change.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "config_edit.h"
 #include "report.h"
 #include "values.h"
-
-__attribute__((format(printf, 2, 3)))
-static int refuse(struct config_error *e, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(e->text, sizeof(e->text), fmt, args);
-	va_end(args);
-	return -EINVAL;
-}
 
 static bool can_change(const char *name)
 {
@@ -70,8 +58,10 @@ static int values_apply(struct config *c, const struct values *v, struct config_
 		const struct config_setting *s = &v->settings[i];
 
 		err = can_change(s->name)
-		    ? config_set(c, s->name, s->value, e)
-		    : refuse(e, "%s: no option of the host that can change while it runs", s->name);
+			  ? config_set(c, s->name, s->value, e)
+			  : config_refuse(e,
+					  "%s: no option of the host that can change while it runs",
+					  s->name);
 	}
 	if (!err)
 		persistent_max_follow(c, v, arena);
@@ -101,12 +91,13 @@ static int live_check(const struct host_change *h, struct config *c, struct conf
 		return err;
 	tmem_use_get(h->core, &use);
 	if (c->arena > use.arena)
-		return refuse(e, "arena (%llu) is above what it was made with (%llu)",
-			      (unsigned long long)c->arena, (unsigned long long)use.arena);
+		return config_refuse(e, "arena (%llu) is above what it was made with (%llu)",
+				     (unsigned long long)c->arena, (unsigned long long)use.arena);
 	hv_guest_each(h->hv, min_add, &mins);
 	if (mins > c->arena)
-		return refuse(e, "arena (%llu) is below what the guests' mins add up to (%llu)",
-			      (unsigned long long)c->arena, (unsigned long long)mins);
+		return config_refuse(e,
+				     "arena (%llu) is below what the guests' mins add up to (%llu)",
+				     (unsigned long long)c->arena, (unsigned long long)mins);
 	return 0;
 }
 
@@ -129,7 +120,7 @@ int host_change(const struct host_change *h, json_t **limits, struct config_erro
 	struct values v = { .count = 0 };
 	struct config c;
 	int err = json_object_size(h->values) ? values_read(&v, h->values, e)
-					      : refuse(e, "set: no \"values\" are given");
+					      : config_refuse(e, "set: no \"values\" are given");
 
 	if (err)
 		return err;

@@ -9,7 +9,6 @@
 #include "quota_change.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,17 +32,6 @@ struct change {
 	struct config_error *e;
 };
 
-__attribute__((format(printf, 2, 3)))
-static int refuse(struct config_error *e, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(e->text, sizeof(e->text), fmt, args);
-	va_end(args);
-	return -EINVAL;
-}
-
 static void mins_add(struct change *ch, uint64_t min)
 {
 	if (__builtin_add_overflow(ch->mins, min, &ch->mins))
@@ -64,7 +52,7 @@ int quota_values_apply(struct tmem_quota *q, json_t *values, struct config_error
 {
 	struct change ch = { .e = e };
 	int err = json_is_object(values) ? values_read(&ch.values, values, e)
-					 : refuse(e, "the \"values\" are not an object");
+					 : config_refuse(e, "the \"values\" are not an object");
 
 	return err ? err : quota_apply(&ch, q);
 }
@@ -78,7 +66,7 @@ static int target_add(const struct hv_guest_info *g, void *arg)
 		return 0;
 	more = reallocarray(ch->targets, ch->target_count + 1, sizeof(*more));
 	if (!more)
-		return refuse(ch->e, "out of memory");
+		return config_refuse(ch->e, "out of memory");
 	ch->targets = more;
 	t = &more[ch->target_count];
 	tmem_client_quota_get(g->client, &t->quota);
@@ -102,11 +90,12 @@ static int file_change(const struct change *ch, const struct quota_change *q)
 	int err = 0;
 
 	if (!names)
-		return refuse(ch->e, "out of memory");
+		return config_refuse(ch->e, "out of memory");
 	for (size_t i = 0; i < ch->target_count && !err; i++) {
 		names[i] = ch->targets[i].name;
 		if (ch->targets[i].added)
-			err = refuse(ch->e, "guest %s stands in no configuration file", names[i]);
+			err = config_refuse(ch->e, "guest %s stands in no configuration file",
+					    names[i]);
 	}
 	if (!err)
 		err = config_edit_file(q->file, names, ch->target_count, ch->values.settings,
@@ -122,7 +111,7 @@ static int live_change(const struct change *ch)
 	for (size_t i = 0; i < ch->target_count && !err; i++)
 		err = tmem_client_quota_set(ch->targets[i].client, &ch->targets[i].quota);
 	if (err)
-		refuse(ch->e, "set: %s", strerror(-err));
+		config_refuse(ch->e, "set: %s", strerror(-err));
 	return err;
 }
 
@@ -148,13 +137,13 @@ int quota_change(struct hv *hv, const struct quota_change *q, json_t **changed,
 {
 	struct change ch = { .guest = q->guest, .e = e };
 	int err = json_object_size(q->values) ? values_read(&ch.values, q->values, e)
-					      : refuse(e, "set: no \"values\" are given");
+					      : config_refuse(e, "set: no \"values\" are given");
 
 	if (!err)
 		err = hv_guest_each(hv, target_add, &ch);
 	if (!err && values_have(&ch.values, "min") && ch.mins > q->arena)
-		err = refuse(e, "min: the guests' mins add up to %llu, the arena has %llu",
-			     (unsigned long long)ch.mins, (unsigned long long)q->arena);
+		err = config_refuse(e, "min: the guests' mins add up to %llu, the arena has %llu",
+				    (unsigned long long)ch.mins, (unsigned long long)q->arena);
 	if (!err && q->file)
 		err = file_change(&ch, q);
 	if (!err && q->live)

@@ -5,26 +5,14 @@
 #include "values.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-__attribute__((format(printf, 2, 3)))
-static int refuse(struct config_error *e, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(e->text, sizeof(e->text), fmt, args);
-	va_end(args);
-	return -EINVAL;
-}
 
 /* An option's name from its JSON key: '_' to '-'. */
 static int setting_name(const char *key, struct config_setting *s, struct config_error *e)
 {
 	if (strlen(key) >= sizeof(s->name))
-		return refuse(e, "%.60s: no such option", key);
+		return config_refuse(e, "%.60s: no such option", key);
 	strcpy(s->name, key);
 	for (char *p = s->name; *p; p++) {
 		if (*p == '_')
@@ -42,9 +30,9 @@ static int setting_read(struct config_setting *s, const char *key, json_t *value
 		snprintf(s->value, sizeof(s->value), "%lld",
 			 (long long)json_integer_value(value));
 	} else if (!text) {
-		return refuse(e, "%.60s: not a text, an integer or null", key);
+		return config_refuse(e, "%.60s: not a text, an integer or null", key);
 	} else if (strlen(text) >= sizeof(s->value)) {
-		return refuse(e, "%.60s: \"%.40s...\" is too long", key, text);
+		return config_refuse(e, "%.60s: \"%.40s...\" is too long", key, text);
 	} else {
 		strcpy(s->value, text);
 	}
@@ -60,7 +48,7 @@ int values_read(struct values *v, json_t *object, struct config_error *e)
 	v->count = 0;
 	json_object_foreach(object, key, value) {
 		if (v->count == VALUES_MAX)
-			return refuse(e, "set: too many \"values\" are given");
+			return config_refuse(e, "set: too many \"values\" are given");
 		err = setting_read(&v->settings[v->count++], key, value, e);
 		if (err)
 			return err;
