@@ -32,7 +32,7 @@ void sent_refuse(int socket)
 	setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
 }
 
-static void fds_drop(struct msghdr *msg)
+void sent_each(struct msghdr *msg, void (*fn)(void *arg, int fd), void *arg)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -43,9 +43,15 @@ static void fds_drop(struct msghdr *msg)
 		for (size_t i = 0; i < n; i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
 			sent_disarm(fd);
-			close(fd);
+			fn(arg, fd);
 		}
 	}
+}
+
+static void let_go(void *arg, int fd)
+{
+	(void)arg;
+	close(fd);
 }
 
 ssize_t sent_recv(int socket, void *to, size_t len)
@@ -62,7 +68,7 @@ ssize_t sent_recv(int socket, void *to, size_t len)
 	ssize_t n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (n >= 0)
-		fds_drop(&msg);
+		sent_each(&msg, let_go, NULL);
 	return n;
 }
 

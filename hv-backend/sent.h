@@ -20,6 +20,9 @@
 /* The close of fd, which somebody sent, waits for nobody. */
 void sent_disarm(int fd);
 
+/* fn, whose they are then, for each descriptor that was received with msg; disarmed. */
+void sent_each(struct msghdr *msg, void (*fn)(void *arg, int fd), void *arg);
+
 /*
  * Have the kernel refuse descriptors to who sends them over a local socket, or over what
  * is accepted of it: where others than us read.  Linux before 6.16 does not know how.

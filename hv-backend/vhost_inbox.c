@@ -38,29 +38,29 @@ static void message_clear(struct vhost_inbox *b)
 	b->got = 0;
 }
 
+struct fds_kept {
+	struct vhost_message *m;
+	bool over;		/* it has no room for another */
+};
+
+static void fd_keep(void *arg, int fd)
+{
+	struct fds_kept *k = arg;
+
+	if (k->m->fds < VHOST_USER_MAX_FDS) {
+		k->m->fd[k->m->fds++] = fd;
+	} else {
+		sent_drop(fd);
+		k->over = true;
+	}
+}
+
 static int fds_keep(struct vhost_inbox *b, struct msghdr *msg, const char **why)
 {
-	struct vhost_message *m = &b->m;
-	bool over = msg->msg_flags & MSG_CTRUNC;
+	struct fds_kept k = { .m = &b->m, .over = msg->msg_flags & MSG_CTRUNC };
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		int fd;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			sent_disarm(fd);
-			if (m->fds < VHOST_USER_MAX_FDS) {
-				m->fd[m->fds++] = fd;
-			} else {
-				sent_drop(fd);
-				over = true;
-			}
-		}
-	}
-	return over ? fail(why, -EPROTO, "too many descriptors in a message") : 0;
+	sent_each(msg, fd_keep, &k);
+	return k.over ? fail(why, -EPROTO, "too many descriptors in a message") : 0;
 }
 
 /*
