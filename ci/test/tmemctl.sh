@@ -403,22 +403,16 @@ fi
 
 # ---- the configuration again, and the end --------------------------------------
 
+# reread TEXT COMMAND WANTED PATH...: until tmemctl says what the file does now.
 reread() {
-	printf '[guest c]\nweight = 9\n' >"$work/twice.conf"
+	local text=$1 command=$2 wanted=$3
+	shift 3
+	# shellcheck disable=SC2059
+	printf "$text" >"$work/twice.conf"
 	kill -HUP "$daemon"
 	for _ in $(seq 100); do
-		expect 0 ctl list --json
-		[ "$(value guests 0 weight)" = 9 ] && return 0
-		sleep 0.05
-	done
-	return 1
-}
-reread_arena() {
-	printf '[tmemd]\npersistent-max = 16M\n[guest c]\nweight = 9\n' >"$work/twice.conf"
-	kill -HUP "$daemon"
-	for _ in $(seq 100); do
-		expect 0 ctl stats --json
-		[ "$(value host persistent_max_bytes)" = 16777216 ] && return 0
+		expect 0 ctl "$command" --json
+		[ "$(value "$@")" = "$wanted" ] && return 0
 		sleep 0.05
 	done
 	return 1
@@ -432,8 +426,9 @@ reread_bad() {
 	done
 	expect 0 ctl list --json && [ "$(value guests 0 weight)" = 9 ]
 }
-say "SIGHUP reads the configuration again" reread
-say "SIGHUP applies the host's limits" reread_arena
+say "SIGHUP reads the configuration again" reread '[guest c]\nweight = 9\n' list 9 guests 0 weight
+say "SIGHUP applies the host's limits" reread '[tmemd]\npersistent-max = 16M\n[guest c]\nweight = 9\n' \
+	stats 16777216 host persistent_max_bytes
 say "SIGHUP over a broken file changes nothing" reread_bad
 say "SIGTERM ends it with 0" stop TERM
 say "and nothing is left behind" test ! -e "$run" -a ! -e "$work/b.sock"
