@@ -424,7 +424,12 @@ static void *worker_main(void *arg)
 	while (!w->end) {
 		worker_rouse(w);
 		worker_busy(w);
-		if (!worker_settle(w) && !w->end)
+		if (w->end)
+			break;
+		/* Whatever a ring says, orders and other kicks are looked at. */
+		if (worker_settle(w))
+			worker_look(w, 0);
+		else
 			worker_sleep(w);
 	}
 	return NULL;
